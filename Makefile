@@ -1,0 +1,59 @@
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+# One command with all constraints: torch must never be resolved without its pin.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Documents are checked by `make readme` and `make doctest`; a bare `pytest` runs everything.
+DOCUMENTS := tests/test_readme.py tests/test_docstrings.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test readme doctest lint types format clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+demo: .venv/.core ## train, search, save, load and predict: the main job
+	$(BIN)/python examples/demo.py
+
+# Each worker gets one thread: two workers with a pool each would fight for the same cores, and small fits
+# become many times slower.
+test: .venv/.test ## run the tests
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 SCIPY_ARRAY_API=1 \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(DOCUMENTS))
+
+readme: .venv/.test ## execute the README's code blocks
+	$(BIN)/python -m pytest tests/test_readme.py
+
+doctest: .venv/.test ## run the docstrings' examples and check what they document
+	$(BIN)/python -m pytest tests/test_docstrings.py
+
+lint: .venv/.dev ## check style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/.dev ## check the types
+	$(BIN)/mypy sknn
+
+format: .venv/.dev ## repair style and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## remove .venv, caches and builds
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+# Three levels, each holding the one before, so each marks the lower ones as done too.
+.venv/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e .
+	touch $@
+
+.venv/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[test]'
+	touch .venv/.core $@
+
+.venv/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[dev]'
+	touch .venv/.core .venv/.test $@
