@@ -1,0 +1,95 @@
+"""Where and in which precision arrays are computed: device, dtype, threads and denormal numbers."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+DTYPES = ("auto", "float32", "float64", "bfloat16")
+
+# Multiply-adds of one batch below which a second thread costs more in waiting than it saves in work.
+_ONE_THREAD_WORK = 20_000_000
+
+
+class Precision(NamedTuple):
+    """The dtype of weights and predictions, and whether matrix products run in bfloat16."""
+
+    dtype: torch.dtype
+    autocast: bool
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device of that name; "auto" is cuda, else mps, else cpu."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return torch.device(next(kind for kind, present in available.items() if present))
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in available:
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps', got {device!r}.")
+    if not available[chosen.type] or (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()):
+        present = [kind for kind, found in available.items() if found]
+        raise ValueError(f"device={device!r} was asked for, but this machine offers only {present}.")
+    return chosen
+
+
+def resolve_precision(dtype: str, input_dtype: np.dtype, device: torch.device) -> Precision:
+    """Return what to compute in; "auto" follows float64 input on the CPU and is float32 elsewhere."""
+    if dtype == "float64" and device.type == "mps":
+        raise ValueError("dtype='float64' is not offered by the device 'mps'; use 'auto' or 'float32'.")
+    if dtype == "auto":
+        wide = device.type == "cpu" and input_dtype == np.float64
+        return Precision(torch.float64 if wide else torch.float32, False)
+    return Precision(torch.float64 if dtype == "float64" else torch.float32, dtype == "bfloat16")
+
+
+@contextmanager
+def compute_scope(work: int, device: torch.device) -> Iterator[None]:
+    """Choose threads for batches of `work` multiply-adds and flush denormals; restore both on leaving."""
+    if device.type != "cpu":
+        yield
+        return
+    with _thread_limit(1 if work < _ONE_THREAD_WORK else torch.get_num_threads()), _flushed_denormals():
+        yield
+
+
+_thread_lock = threading.Lock()
+_thread_scopes = 0
+_threads_outside = 0
+
+
+@contextmanager
+def _thread_limit(n_threads: int) -> Iterator[None]:
+    """Compute with at most that many threads.
+
+    Scopes of several Python threads may overlap, so the number to restore is the one from before the first of them.
+    """
+    global _thread_scopes, _threads_outside
+    with _thread_lock:
+        if _thread_scopes == 0:
+            _threads_outside = torch.get_num_threads()
+        _thread_scopes += 1
+        torch.set_num_threads(min(n_threads, _threads_outside))
+    try:
+        yield
+    finally:
+        with _thread_lock:
+            _thread_scopes -= 1
+            torch.set_num_threads(_threads_outside)
+
+
+@contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Treat denormal numbers as zero: the moments of inputs that stay zero decay into them, and they are slow."""
+    smallest = torch.full((), torch.finfo(torch.float64).tiny, dtype=torch.float64)
+    flushed_outside = bool(smallest / 2 == 0)  # torch offers no way to read the flag
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed_outside)

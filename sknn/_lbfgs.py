@@ -1,0 +1,62 @@
+"""L-BFGS-B over the flat buffer of one model, by scipy."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import scipy.optimize
+import torch
+
+from sknn._samples import Samples, forward_slices
+from sknn._steps import AutogradStep
+
+# scipy's status of a minimisation that its callback ended.
+_STOPPED = 99
+
+
+def minimize_lbfgs(
+    step: AutogradStep,
+    samples: Samples,
+    rows: np.ndarray,
+    *,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    after_iteration: Callable[[int, float, float], bool],
+) -> str:
+    """Minimise the loss over all those rows at once, and return why that failed, or an empty string.
+
+    `after_iteration` is given the iteration's number, loss and seconds, and returns True to stop.
+    """
+    parameters = step.parameters
+    order = torch.from_numpy(rows).to(samples.y.device)
+    weight = None if samples.weight is None else samples.weight[order]
+    total = parameters.data.new_full((1, 1), len(rows) if weight is None else float(weight.sum()))
+    n_iter, started = 0, time.perf_counter()
+
+    def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
+        parameters.data.copy_(torch.from_numpy(x))
+        parameters.grad.zero_()
+        loss = step.add_penalty(total)
+        for part in forward_slices(len(rows)):
+            loss = loss + step.add_data_term(*samples.batch(order[None, part]), total)
+        return loss.item(), parameters.grad[0].double().cpu().numpy().copy()
+
+    def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
+        nonlocal n_iter, started
+        parameters.data.copy_(torch.from_numpy(intermediate_result.x))
+        n_iter, seconds = n_iter + 1, time.perf_counter() - started
+        if after_iteration(n_iter, float(intermediate_result.fun), seconds):
+            raise StopIteration
+        started = time.perf_counter()
+
+    result = scipy.optimize.minimize(
+        objective,
+        parameters.data[0].double().cpu().numpy().copy(),
+        method="L-BFGS-B",
+        jac=True,
+        callback=callback,
+        options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
+    )
+    parameters.data.copy_(torch.from_numpy(result.x))
+    return "" if result.success or result.status == _STOPPED else f"(status={result.status}): {result.message}"

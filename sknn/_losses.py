@@ -1,0 +1,196 @@
+"""Losses on raw scores, each value beside its gradient, and the links from raw scores to predictions."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# exp(50) = 5e21 is past every count; beyond it the Poisson loss continues as its tangent and stays finite.
+_LARGEST_LOG_RATE = 50.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of every row and its gradient with respect to the raw scores.
+
+    `value` maps raw scores (..., c) and encoded targets to (...); `gradient` maps them to (..., c).
+    """
+
+    value: Callable[[Tensor, Tensor], Tensor]
+    gradient: Callable[[Tensor, Tensor], Tensor]
+
+
+def make_loss(name: str, link: str, parameter: float = 0.0, blocks: tuple[int, ...] = ()) -> Loss:
+    """Return the loss of that name for outputs behind that link.
+
+    `parameter` is the loss's one number: label smoothing, focusing exponent, Huber's delta or the quantile.
+    `blocks` are the numbers of classes of each softmax; other links do not read them.
+    """
+    if (name, link) not in LOSSES:
+        valid = sorted({loss for loss, _ in LOSSES})
+        raise ValueError(f"loss must be one of {valid}, got {name!r}.")
+    loss = LOSSES[name, link](parameter)
+    return _over_blocks(loss, blocks) if link == "softmax" else loss
+
+
+def _over_blocks(loss: Loss, blocks: tuple[int, ...]) -> Loss:
+    """Apply a softmax loss to each block of raw scores: one block for each column of y."""
+
+    def pairs(raw: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+        return list(zip(raw.split(blocks, -1), y.split(1, -1), strict=True))  # (..., c_j), (..., 1)
+
+    def value(raw: Tensor, y: Tensor) -> Tensor:
+        return torch.stack([loss.value(z, t) for z, t in pairs(raw, y)]).sum(0)
+
+    def gradient(raw: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([loss.gradient(z, t) for z, t in pairs(raw, y)], -1)
+
+    return loss if len(blocks) == 1 else Loss(value, gradient)
+
+
+def _softmax_log_loss(smoothing: float) -> Loss:
+    """Cross-entropy of softmax outputs against class indices y (..., 1), smoothed as Szegedy et al. (2016)."""
+
+    def value(raw: Tensor, y: Tensor) -> Tensor:
+        log_p = raw.log_softmax(-1)
+        loss = -log_p.gather(-1, y).squeeze(-1)
+        return loss if smoothing == 0 else torch.lerp(loss, -log_p.mean(-1), smoothing)
+
+    def gradient(raw: Tensor, y: Tensor) -> Tensor:
+        grad = raw.softmax(-1)
+        if smoothing:
+            grad -= smoothing / raw.shape[-1]
+        return grad.scatter_add(-1, y, grad.new_full((), smoothing - 1).expand(y.shape))
+
+    return Loss(value, gradient)
+
+
+def _logistic_log_loss(smoothing: float) -> Loss:
+    """Cross-entropy of independent logistic outputs against y in {0, 1}, summed over the outputs."""
+
+    def smooth(y: Tensor) -> Tensor:
+        return y if smoothing == 0 else y * (1 - smoothing) + smoothing / 2
+
+    def value(raw: Tensor, y: Tensor) -> Tensor:
+        return -(F.logsigmoid(-raw) + raw * smooth(y)).sum(-1)
+
+    def gradient(raw: Tensor, y: Tensor) -> Tensor:
+        return raw.sigmoid() - smooth(y)
+
+    return Loss(value, gradient)
+
+
+def _softmax_focal(gamma: float) -> Loss:
+    """Focal loss (1 - p)^gamma (-log p) of softmax outputs against class indices (Lin et al., 2017)."""
+
+    def value(raw: Tensor, y: Tensor) -> Tensor:
+        log_p = raw.log_softmax(-1).gather(-1, y)
+        return ((-torch.expm1(log_p)) ** gamma * -log_p).squeeze(-1)
+
+    def gradient(raw: Tensor, y: Tensor) -> Tensor:
+        log_p = raw.log_softmax(-1).gather(-1, y)
+        rest = -torch.expm1(log_p)  # 1 - p without cancellation
+        # -log(p) / (1 - p) tends to 1 at p = 1, where the factor rest**gamma is zero anyway.
+        ratio = -log_p / rest.clamp_min(torch.finfo(raw.dtype).tiny)
+        slope = rest**gamma * (gamma * log_p.exp() * ratio + 1)  # = -p d(loss)/dp
+        return (raw.softmax(-1) * slope).scatter_add(-1, y, -slope)
+
+    return Loss(value, gradient)
+
+
+def _logistic_focal(gamma: float) -> Loss:
+    """Focal loss of independent logistic outputs against y in {0, 1}, summed over the outputs."""
+
+    def value(raw: Tensor, y: Tensor) -> Tensor:
+        p = raw.sigmoid()
+        q = (-raw).sigmoid()
+        return -(y * q**gamma * F.logsigmoid(raw) + (1 - y) * p**gamma * F.logsigmoid(-raw)).sum(-1)
+
+    def gradient(raw: Tensor, y: Tensor) -> Tensor:
+        p = raw.sigmoid()
+        q = (-raw).sigmoid()
+        of_one = -(q**gamma) * (q - gamma * p * F.logsigmoid(raw))
+        of_zero = p**gamma * (p - gamma * q * F.logsigmoid(-raw))
+        return y * of_one + (1 - y) * of_zero
+
+    return Loss(value, gradient)
+
+
+def _squared_error(_: float) -> Loss:
+    """Half the squared error, summed over the outputs."""
+    return Loss(lambda raw, y: 0.5 * (raw - y).square().sum(-1), lambda raw, y: raw - y)
+
+
+def _absolute_error(_: float) -> Loss:
+    return Loss(lambda raw, y: (raw - y).abs().sum(-1), lambda raw, y: (raw - y).sign())
+
+
+def _huber(delta: float) -> Loss:
+    """Half the squared error within delta of the target, linear outside (Huber, 1964)."""
+
+    def value(raw: Tensor, y: Tensor) -> Tensor:
+        error = (raw - y).abs()
+        inside = error.clamp_max(delta)
+        return (inside * (error - 0.5 * inside)).sum(-1)
+
+    return Loss(value, lambda raw, y: (raw - y).clamp(-delta, delta))
+
+
+def _quantile(level: float) -> Loss:
+    """Pinball loss, whose minimum is that quantile of y (Koenker and Bassett, 1978)."""
+
+    def value(raw: Tensor, y: Tensor) -> Tensor:
+        error = y - raw
+        return torch.maximum(level * error, (level - 1) * error).sum(-1)
+
+    def gradient(raw: Tensor, y: Tensor) -> Tensor:
+        error = y - raw
+        return (error < 0).to(raw.dtype) * (1 - level) - (error > 0).to(raw.dtype) * level
+
+    return Loss(value, gradient)
+
+
+def _poisson(_: float) -> Loss:
+    """Half the Poisson deviance of the rate exp(raw), summed over the outputs."""
+
+    def value(raw: Tensor, y: Tensor) -> Tensor:
+        capped = raw.clamp_max(_LARGEST_LOG_RATE)
+        rate = capped.exp() * (1 + raw - capped)
+        return (torch.xlogy(y, y) - y * raw - y + rate).sum(-1)
+
+    def gradient(raw: Tensor, y: Tensor) -> Tensor:
+        return raw.clamp_max(_LARGEST_LOG_RATE).exp() - y
+
+    return Loss(value, gradient)
+
+
+def _exp(raw: Tensor) -> Tensor:
+    return raw.clamp_max(math.log(torch.finfo(raw.dtype).max)).exp()
+
+
+LOSSES: dict[tuple[str, str], Callable[[float], Loss]] = {
+    ("log_loss", "softmax"): _softmax_log_loss,
+    ("log_loss", "logistic"): _logistic_log_loss,
+    ("focal", "softmax"): _softmax_focal,
+    ("focal", "logistic"): _logistic_focal,
+    ("squared_error", "identity"): _squared_error,
+    ("absolute_error", "identity"): _absolute_error,
+    ("huber", "identity"): _huber,
+    ("quantile", "identity"): _quantile,
+    ("poisson", "exp"): _poisson,
+}
+
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda raw: raw,
+    "exp": _exp,
+    "logistic": torch.sigmoid,
+    "softmax": lambda raw: raw.softmax(-1),
+}
+
+LOG_LINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "logistic": F.logsigmoid,
+    "softmax": lambda raw: raw.log_softmax(-1),
+}

@@ -1,0 +1,83 @@
+"""All parameters of K equally shaped models in one contiguous buffer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Copies of the parameters (K, P) and of each model's buffers, such as running means."""
+
+    data: Tensor
+    buffers: list[list[Tensor]]
+
+
+class FlatParameters:
+    """The parameters of K modules and their gradients as two tensors of shape (K, P).
+
+    The modules' own parameters become views of them. Tensors of two or more dimensions come first: these columns,
+    `weights`, are what the penalty applies to. Matrices are stored transposed: (n_in, n_out), scikit-learn's `coefs_`.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self._modules = modules
+        trained = [[p for p in module.parameters() if p.requires_grad] for module in modules]
+        trained = [sorted(parameters, key=lambda p: p.ndim < 2) for parameters in trained]  # stable: order kept
+        first = trained[0]
+        n_weights = sum(p.numel() for p in first if p.ndim >= 2)
+        shape = (len(modules), sum(p.numel() for p in first))
+        device, dtype = (first[0].device, first[0].dtype) if first else (None, None)
+        self.data = torch.zeros(shape, device=device, dtype=dtype)
+        self.grad = torch.zeros_like(self.data)
+        self.weights, self.weights_grad = self.data[:, :n_weights], self.grad[:, :n_weights]
+        self._first = first
+        for k, parameters in enumerate(trained):
+            self._adopt(k, parameters)
+
+    @torch.no_grad()
+    def _adopt(self, k: int, parameters: list[nn.Parameter]) -> None:
+        start = 0
+        for parameter in parameters:
+            columns = slice(start, start + parameter.numel())
+            view = _view(self.data[k, columns], parameter.shape)
+            view.copy_(parameter)
+            parameter.data = view
+            parameter.grad = _view(self.grad[k, columns], parameter.shape)
+            start = columns.stop
+
+    def names(self) -> list[str]:
+        """Return the name of the tensor that each column belongs to."""
+        of_tensor = {id(parameter): name for name, parameter in self._modules[0].named_parameters()}
+        return [of_tensor[id(parameter)] for parameter in self._first for _ in range(parameter.numel())]
+
+    def snapshot(self) -> Snapshot:
+        """Copy the current state of all models."""
+        return Snapshot(self.data.clone(), [[b.clone() for b in m.buffers()] for m in self._modules])
+
+    def update_snapshot(self, snapshot: Snapshot, k: int) -> None:
+        """Copy the current state of model k into a snapshot."""
+        snapshot.data[k].copy_(self.data[k])
+        for saved, buffer in zip(snapshot.buffers[k], self._modules[k].buffers(), strict=True):
+            saved.copy_(buffer)
+
+    def restore(self, snapshot: Snapshot, k: int) -> None:
+        """Bring model k back to the state of a snapshot."""
+        self.data[k].copy_(snapshot.data[k])
+        for saved, buffer in zip(snapshot.buffers[k], self._modules[k].buffers(), strict=True):
+            buffer.copy_(saved)
+
+    def clip_gradient(self, max_norm: float) -> None:
+        """Scale down each model's gradient to that Euclidean norm where it is longer."""
+        norm = torch.linalg.vector_norm(self.grad, dim=1, keepdim=True)
+        self.grad.mul_((max_norm / (norm + 1e-6)).clamp_max(1.0))
+
+    def finite(self, k: int) -> bool:
+        """Return whether every parameter of model k is finite."""
+        return bool(self.data[k].isfinite().all())
+
+
+def _view(flat: Tensor, shape: torch.Size) -> Tensor:
+    return flat.view(shape[::-1]).T if len(shape) == 2 else flat.view(shape)

@@ -1,0 +1,120 @@
+"""Rows of X, y and weights placed once for training or prediction, and read in batches."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+# Rows of one batch when no gradient is needed: enough to fill the cores, little enough to bound memory.
+FORWARD_ROWS = 4096
+
+
+class HostRows:
+    """Rows that stay on the host, sparse or mapped from disk, and are made dense a batch at a time."""
+
+    def __init__(self, X: Any, device: torch.device, dtype: torch.dtype) -> None:
+        self._X, self.device, self.dtype = X, device, dtype
+
+    def __getitem__(self, rows: "slice | Tensor") -> Tensor:
+        batch = self._X[rows if isinstance(rows, slice) else rows.cpu().numpy()]
+        batch = batch.toarray() if scipy.sparse.issparse(batch) else np.array(batch)
+        return torch.from_numpy(batch).to(self.device, self.dtype)
+
+    def __len__(self) -> int:
+        return self._X.shape[0]
+
+
+class DenseRows:
+    """Rows on the device in the dtype they came in, so that bytes of images stay bytes."""
+
+    def __init__(self, X: np.ndarray, device: torch.device, dtype: torch.dtype) -> None:
+        self._X = to_tensor(X).to(device, dtype if X.dtype.kind == "f" else None)
+        self.device, self.dtype = device, dtype
+
+    def __getitem__(self, rows: "slice | Tensor") -> Tensor:
+        batch = self._X[rows] if isinstance(rows, slice) else self._X.index_select(0, rows)
+        return batch.to(self.dtype)
+
+    def __len__(self) -> int:
+        return len(self._X)
+
+
+def place(X: Any, device: torch.device, dtype: torch.dtype) -> DenseRows | HostRows:
+    """Return rows of X that batches can be read from, as tensors of that dtype on that device."""
+    if scipy.sparse.issparse(X) or _is_mapped(X):
+        return HostRows(X, device, dtype)
+    return DenseRows(X, device, dtype)
+
+
+def to_tensor(array: np.ndarray) -> Tensor:
+    """Return a tensor of that array, sharing memory where strides and byte order allow it."""
+    if not array.dtype.isnative or min(array.strides, default=0) < 0:
+        array = np.array(array, dtype=array.dtype.newbyteorder("="))
+    # torch.from_numpy warns of read-only memory, which nothing here writes to.
+    return torch.from_numpy(array) if array.flags.writeable else torch.from_dlpack(array)
+
+
+def _is_mapped(array: Any) -> bool:
+    while array is not None:
+        if isinstance(array, np.memmap):
+            return True
+        array = getattr(array, "base", None)
+    return False
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of X with their encoded targets (n, ...) and weights (n,), on one device."""
+
+    X: DenseRows | HostRows
+    y: Tensor
+    weight: Tensor | None = None
+    may_cancel: bool = False
+    """Whether some weights are negative, so that the weights of a batch may sum to zero."""
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return X (K, b, ...), y (K, b, ...) and weights (K, b) of those rows (K, b)."""
+        X = self.X[rows.flatten()]
+        weight = None if self.weight is None else self.weight[rows]
+        return X.view(*rows.shape, *X.shape[1:]), self.y[rows], weight
+
+
+def batch_bounds(n_rows: int, batch_size: int, *, at_least_two: bool = False) -> list[tuple[int, int]]:
+    """Return the start and stop of consecutive batches; a last one of one row joins its neighbour if asked to."""
+    starts = list(range(0, n_rows, batch_size))
+    if at_least_two and len(starts) > 1 and n_rows - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], n_rows], strict=True))
+
+
+class Orders:
+    """The order in which K models read the same rows, shuffled anew by each model's own generator.
+
+    Shuffling composes with the order before, as scikit-learn's MLP does it.
+    """
+
+    def __init__(self, rows: np.ndarray, rngs: Sequence[np.random.RandomState]) -> None:
+        self._rows, self._rngs = rows, rngs
+        self._order = np.tile(np.arange(len(rows)), (len(rngs), 1))
+
+    def rows(self) -> np.ndarray:
+        """Return the rows (K, n) in their present order."""
+        return self._rows[self._order]
+
+    def shuffled(self) -> np.ndarray:
+        """Shuffle once more and return the rows (K, n) in their new order."""
+        for order, rng in zip(self._order, self._rngs, strict=True):
+            permutation = np.arange(len(order))
+            rng.shuffle(permutation)
+            order[:] = order[permutation]
+        return self.rows()
+
+
+def forward_slices(n_rows: int) -> Iterator[slice]:
+    """Yield the slices in which rows are passed forward without gradients."""
+    for start, stop in batch_bounds(n_rows, FORWARD_ROWS):
+        yield slice(start, stop)

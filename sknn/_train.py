@@ -1,0 +1,184 @@
+"""The training loop of K models as a generator of epochs; whoever iterates decides when it ends."""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sknn._parameters import FlatParameters, Snapshot
+from sknn._samples import Orders, Samples, batch_bounds
+from sknn._solvers import SCHEDULES, Rate, Solver
+from sknn._steps import Step
+
+# scikit-learn's bound below which the "adaptive" learning rate stops the fit instead of shrinking again.
+_SMALLEST_RATE = 1e-6
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train, every choice resolved: no "auto" and no None."""
+
+    batch_size: int
+    learning_rate: str
+    learning_rate_init: float
+    lowers_rate: bool
+    """Whether "invscaling" and "adaptive" apply: scikit-learn reads them for plain gradient descent only."""
+    power_t: float
+    max_iter: int
+    max_fun: int
+    shuffle: bool
+    tol: float
+    n_iter_no_change: float
+    max_grad_norm: float
+    stop_on_score: bool
+    pairs: bool
+    """Whether a batch needs two rows at the least, as batch normalisation does."""
+
+
+class Epoch(NamedTuple):
+    """What one pass over the rows came to, for each of K models."""
+
+    number: int
+    loss: np.ndarray
+    score: np.ndarray | None
+    stop: np.ndarray
+    seconds: float
+    message: str
+
+
+@dataclass
+class TrainState:
+    """What training remembers from epoch to epoch beside the parameters and the solver; arrays are (K,)."""
+
+    rate: np.ndarray
+    best_loss: np.ndarray
+    best_score: np.ndarray
+    no_improvement: np.ndarray
+    n_seen: int = 0
+    n_epochs: int = 0
+    stopped: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stopped = np.zeros(len(self.rate), dtype=bool)
+
+    @classmethod
+    def start(cls, n_models: int, rate: float) -> "TrainState":
+        """Return the state before the first epoch."""
+        full = np.full
+        return cls(full(n_models, rate), full(n_models, np.inf), full(n_models, -np.inf), full(n_models, 0))
+
+
+def train(
+    step: Step,
+    solver: Solver,
+    samples: Samples,
+    recipe: Recipe,
+    state: TrainState,
+    *,
+    rngs: Sequence[np.random.RandomState],
+    rows: np.ndarray,
+    score: Callable[[], np.ndarray] | None = None,
+) -> Generator[Epoch, None, None]:
+    """Train on those rows and yield a record after each epoch; `score` gives the validation scores (K,).
+
+    When the generator ends or is closed, models that stopped early, or whose stop depends on the score, are brought
+    back to their last or best weights.
+    """
+    orders = Orders(rows, rngs)
+    kept = step.parameters.snapshot() if recipe.stop_on_score or len(rngs) > 1 else None
+    try:
+        while not state.stopped.all():
+            started = time.perf_counter()
+            loss = _run_epoch(step, solver, samples, recipe, state, orders)
+            scores = score() if score is not None else None
+            state.n_seen += len(rows)
+            state.n_epochs += 1
+            message = _judge(step.parameters, recipe, state, loss, scores, kept)
+            yield Epoch(state.n_epochs, loss, scores, state.stopped, time.perf_counter() - started, message)
+    finally:
+        if kept is not None:
+            for k in np.flatnonzero(state.stopped | recipe.stop_on_score):
+                step.parameters.restore(kept, int(k))
+
+
+def _run_epoch(
+    step: Step, solver: Solver, samples: Samples, recipe: Recipe, state: TrainState, orders: Orders
+) -> np.ndarray:
+    """Update the parameters once per batch and return the mean loss (K,), each batch counted by its rows."""
+    order = torch.from_numpy(orders.shuffled() if recipe.shuffle else orders.rows()).to(samples.y.device)
+    bounds = batch_bounds(order.shape[1], recipe.batch_size, at_least_two=recipe.pairs)
+    schedule = SCHEDULES.get(recipe.learning_rate)
+    sums = step.parameters.data.new_zeros(len(order))
+    for i, (start, stop) in enumerate(bounds):
+        X, y, weight = samples.batch(order[:, start:stop])
+        if samples.may_cancel and not bool((weight.sum(1) > 0).all()):  # type: ignore[union-attr]
+            continue
+        sums += step(X, y, weight) * (stop - start)
+        if recipe.max_grad_norm < np.inf:
+            step.parameters.clip_gradient(recipe.max_grad_norm)
+        factor = schedule(state.n_epochs * len(bounds) + i, recipe.max_iter * len(bounds)) if schedule else 1.0
+        solver.update(_rate(state.rate * factor, sums))
+    return (sums / order.shape[1]).double().cpu().numpy()
+
+
+def _rate(rates: np.ndarray, like: Tensor) -> Rate:
+    if (rates == rates[0]).all():
+        return float(rates[0])
+    return torch.from_numpy(rates).to(like).unsqueeze(1)  # (K, 1)
+
+
+def _judge(
+    parameters: FlatParameters,
+    recipe: Recipe,
+    state: TrainState,
+    loss: np.ndarray,
+    scores: np.ndarray | None,
+    kept: Snapshot | None,
+) -> str:
+    """Bring best values, counts, learning rates and stops up to date, in scikit-learn's order; return what to say."""
+    running = ~state.stopped
+    if recipe.stop_on_score and scores is not None:
+        stale, better = scores < state.best_score + recipe.tol, (scores > state.best_score) & running
+        state.best_score[better] = scores[better]
+        keep = better
+    else:
+        stale, keep = loss > state.best_loss - recipe.tol, np.zeros_like(running)
+        state.best_loss = np.where(running & (loss < state.best_loss), loss, state.best_loss)
+    state.no_improvement = np.where(stale, state.no_improvement + 1, 0)
+    message = _change_rates(recipe, state)
+    for k in np.flatnonzero(~np.isfinite(loss) & running):
+        if not parameters.finite(int(k)):  # NaN weights never recover
+            state.stopped[k], message = True, "The weights are no longer finite. Stopping."
+    if not recipe.stop_on_score:
+        keep = state.stopped & running
+    if kept is not None:
+        for k in np.flatnonzero(keep):
+            parameters.update_snapshot(kept, int(k))
+    return message
+
+
+def _change_rates(recipe: Recipe, state: TrainState) -> str:
+    """Lower the learning rates that change between epochs, and stop models on a plateau."""
+    if recipe.lowers_rate and recipe.learning_rate == "invscaling":
+        state.rate[:] = recipe.learning_rate_init / (state.n_seen + 1) ** recipe.power_t
+    message = ""
+    for k in np.flatnonzero((state.no_improvement > recipe.n_iter_no_change) & ~state.stopped):
+        what = "Validation score" if recipe.stop_on_score else "Training loss"
+        message = (
+            f"{what} did not improve more than tol={recipe.tol:f} for {recipe.n_iter_no_change} consecutive epochs."
+        )
+        if not recipe.lowers_rate or recipe.learning_rate != "adaptive":
+            state.stopped[k] = True
+            message += " Stopping."
+        elif state.rate[k] <= _SMALLEST_RATE:
+            state.stopped[k] = True
+            message += " Learning rate too small. Stopping."
+        else:
+            state.rate[k] /= 5
+            state.no_improvement[k] = 0
+            message += f" Setting learning rate to {state.rate[k]:f}"
+    return message
