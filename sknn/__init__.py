@@ -1,0 +1,9 @@
+"""Neural networks that behave like scikit-learn estimators."""
+
+from sknn.gradients import GradientCheck, check_gradients
+from sknn.mlp_classifier import MLPTorchClassifier
+from sknn.mlp_regressor import MLPTorchRegressor
+
+__version__ = "0.1.0"
+
+__all__ = ["GradientCheck", "MLPTorchClassifier", "MLPTorchRegressor", "__version__", "check_gradients"]

@@ -1,0 +1,163 @@
+"""One fit between estimator and engine: the rows it trains and scores on, and its run to the end."""
+
+import warnings
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from torch import Tensor, nn
+
+from sknn._lbfgs import minimize_lbfgs
+from sknn._losses import LINKS
+from sknn._progress import Progress
+from sknn._samples import DenseRows, HostRows, Samples, forward_slices
+from sknn._solvers import SCHEDULES, Solver
+from sknn._steps import AutogradStep
+from sknn._targets import Targets
+from sknn._train import Epoch, Recipe, TrainState, train
+from sknn.modules import Dropout
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """Rows of X to score a model on, with their encoded targets and weights (or None)."""
+
+    X: DenseRows | HostRows
+    rows: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit, ready to run; `dtype` is that of the published module."""
+
+    step: AutogradStep
+    samples: Samples
+    targets: Targets
+    recipe: Recipe
+    training: ScoredRows
+    validation: ScoredRows | None
+    rng: np.random.RandomState
+    device: torch.device
+    dtype: torch.dtype
+
+    def score(self, scored: ScoredRows) -> float:
+        """Return accuracy or R2 of the model as it stands."""
+        raw = forward(lambda X: self.step.raw_scores(X)[0], scored.X, scored.rows)
+        predicted = LINKS[self.targets.link](raw)
+        return self.targets.score(raw.cpu().numpy(), predicted.cpu().numpy(), scored.y, scored.weight)
+
+    def validation_score(self) -> np.ndarray:
+        """Return the score of the validation rows as an array (K,)."""
+        return np.array([self.score(self.validation)])  # type: ignore[arg-type]
+
+
+def forward(compute: Callable[[Tensor], Tensor], X: DenseRows | HostRows, rows: np.ndarray | None = None) -> Tensor:
+    """Pass rows of X forward in batches and return what comes out, one after the other."""
+    if rows is None:
+        return torch.cat([compute(X[part]) for part in forward_slices(len(X))])
+    return torch.cat([compute(X[torch.from_numpy(rows[part]).to(X.device)]) for part in forward_slices(len(rows))])
+
+
+def split(
+    scored: ScoredRows, fraction: float, rng: np.random.RandomState, *, stratify: bool
+) -> tuple[ScoredRows, ScoredRows]:
+    """Hold out a fraction of the rows for validation, the same rows that scikit-learn's MLP would."""
+    places = np.arange(len(scored.rows))
+    training, validation = train_test_split(
+        places, test_size=fraction, random_state=rng, stratify=scored.y if stratify else None
+    )
+    if len(validation) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset. It has"
+            f" {len(validation)} of {len(places)} rows, and needs 2."
+        )
+
+    def part(chosen: np.ndarray) -> ScoredRows:
+        weight = None if scored.weight is None else scored.weight[chosen]
+        return ScoredRows(scored.X, scored.rows[chosen], scored.y[chosen], weight)
+
+    return part(training), part(validation)
+
+
+def seed_dropout(module: nn.Module, device: torch.device, rng: np.random.RandomState, offset: int) -> None:
+    """Give the dropout layers a generator; the offset keeps the masks of one fit from coming back in the next."""
+    layers = [part for part in module.modules() if isinstance(part, Dropout)]
+    if layers:
+        generator = torch.Generator(device).manual_seed(int(rng.randint(2**31 - 1)) + offset)
+        for layer in layers:
+            layer.generator = generator
+
+
+def run_solver(fit: Fit, solver: Solver, state: TrainState, progress: Progress, n_epochs: int) -> bool:
+    """Train for at most that many epochs and return whether anything ended the fit before."""
+    epochs = train(
+        fit.step,
+        solver,
+        fit.samples,
+        fit.recipe,
+        state,
+        rngs=[fit.rng],
+        rows=fit.training.rows,
+        score=fit.validation_score if fit.validation is not None else None,
+    )
+    with closing(epochs):
+        try:
+            for _ in range(n_epochs):
+                progress.begin()
+                epoch = next(epochs)
+                if progress.end(epoch) or epoch.stop.all():
+                    return True
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+            return True
+    return False
+
+
+def warn_if_unfinished(recipe: Recipe, finished: bool) -> None:
+    """Warn as scikit-learn does; schedules that plan for `max_iter` epochs are meant to reach it."""
+    if not finished and recipe.learning_rate not in SCHEDULES:
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({recipe.max_iter}) reached and the optimization hasn't"
+            " converged yet.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+
+
+def run_lbfgs(fit: Fit, state: TrainState, progress: Progress) -> None:
+    """Minimise by L-BFGS, an iteration being an epoch."""
+
+    def after_iteration(number: int, loss: float, seconds: float) -> bool:
+        score = fit.validation_score() if fit.validation is not None else None
+        stop = progress.end(Epoch(number, np.array([loss]), score, state.stopped, seconds, ""))
+        progress.begin()
+        return stop
+
+    recipe = fit.recipe
+    progress.begin()
+    try:
+        failure = minimize_lbfgs(
+            fit.step,
+            fit.samples,
+            fit.training.rows,
+            max_iter=recipe.max_iter,
+            max_fun=recipe.max_fun,
+            tol=recipe.tol,
+            after_iteration=after_iteration,
+        )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+        return
+    if failure:
+        warnings.warn(
+            f"lbfgs failed to converge after {progress.n_iter} iteration(s) {failure}. Increase max_iter="
+            f"{recipe.max_iter} or max_fun={recipe.max_fun}, or scale the data.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,304 @@
+"""What all estimators share: validate, encode, place, build, run, publish; raw scores and pickling."""
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, _fit_context, is_classifier, is_regressor
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from sknn._devices import compute_scope, resolve_device, resolve_precision
+from sknn._fitting import Fit, ScoredRows, forward, run_lbfgs, run_solver, seed_dropout, split, warn_if_unfinished
+from sknn._hyperparameters import HyperparametersMixin
+from sknn._input import place_rows, place_targets, used_rows, validate_rows, validate_training
+from sknn._losses import Loss
+from sknn._progress import Progress
+from sknn._samples import Samples
+from sknn._solvers import SOLVERS
+from sknn._steps import AutogradStep, detached_copy
+from sknn._targets import Targets
+from sknn._train import TrainState
+
+
+def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a method that fits: when it raises, the estimator is as it was before the call."""
+
+    @functools.wraps(method)
+    def restoring(self: BaseEstimator, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    return restoring
+
+
+class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimator, ABC):
+    """Base class of the estimators: trains the module that a subclass makes, and computes its raw scores."""
+
+    n_features_in_: int
+    module_: nn.Module
+    device_: torch.device
+    _targets: Any
+    _solver_state: dict[str, Any]
+
+    @abstractmethod
+    def _learn_targets(self, y: Any) -> Targets:
+        """Return what the targets are, learned from validated y."""
+
+    @abstractmethod
+    def _check_targets(self, y: Any, targets: Targets) -> None:
+        """Raise ValueError where validated y does not fit targets that are already known."""
+
+    @abstractmethod
+    def _continue_targets(self, y: Any) -> Targets:
+        """Return the targets of the fit before, or raise ValueError where a warm start has others."""
+
+    @abstractmethod
+    def _row_weights(self, y: Any, sample_weight: np.ndarray | None, targets: Any) -> np.ndarray | None:
+        """Return the weight that each row has in the loss, or None for equal weights."""
+
+    @abstractmethod
+    def _make_module(self, n_outputs: int, rng: np.random.RandomState) -> nn.Module:
+        """Return a new module on the CPU, its weights drawn."""
+
+    @abstractmethod
+    def _check_combinations(self) -> None:
+        """Raise ValueError where parameters that are valid each do not go together."""
+
+    @abstractmethod
+    def _make_loss(self, targets: Targets) -> Loss:
+        """Return the loss to train with."""
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit the model to X and y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame, Tensor} of shape (n_samples, n_features)
+            The training rows. float64 is computed in float64, float32 and uint8 in float32 (see `dtype`).
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The targets: labels of any type in classification, real numbers in regression.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; a weight of zero is an absent row.
+        X_val : {array-like, sparse matrix, DataFrame, Tensor} of shape (n_val, n_features), default=None
+            Rows that are scored after each epoch into `validation_scores_`, and that decide when to stop if
+            `early_stopping` is on, instead of a part of X.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            The targets of `X_val`.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Weights of the rows of `X_val`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. When fit raises, the estimator is as it was before.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, X, y or the weights are not valid, or if training ends in weights that are not finite.
+        """
+        given = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
+        context = self._init_callback_context(max_subtasks=self.max_iter + 1)
+        context.call_on_fit_task_begin(estimator=self, **given)
+        first = not (self.warm_start and hasattr(self, "module_"))
+        fit = self._prepare(X, y, sample_weight, (X_val, y_val, sample_weight_val), first=first)
+        state, progress = self._resume(first)
+        publish = functools.partial(self._fitted_attributes, fit, state, progress)
+        if getattr(self, "_skl_callbacks", None):
+            progress.call_back(context, estimator=self, reconstruction_attributes=publish, **given)
+        with self._scope(fit, progress):
+            if self.solver in SOLVERS:
+                finished = run_solver(fit, self._make_solver(fit.step.parameters), state, progress, self.max_iter)
+                warn_if_unfinished(fit.recipe, finished)
+            else:
+                run_lbfgs(fit, state, progress)
+        self._publish(fit, publish())
+        context.call_on_fit_task_end(estimator=self, reconstruction_attributes={}, **given)
+        return self
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, targets: Targets | None = None) -> Self:
+        """Train for one epoch over X and y, going on from where the last call ended."""
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        first = not hasattr(self, "module_")
+        fit = self._prepare(
+            X, y, sample_weight, (None, None, None), first=first, targets=targets if first else self._targets
+        )
+        state, progress = self._resume(first)
+        solver = self._make_solver(fit.step.parameters)
+        if hasattr(self, "_solver_state"):
+            solver.load_state(self._solver_state["solver"])
+            state.rate[:], state.n_epochs = self._solver_state["rate"], self._solver_state["n_epochs"]
+        with self._scope(fit, progress):
+            run_solver(fit, solver, state, progress, 1)
+        self._publish(fit, self._fitted_attributes(fit, state, progress))
+        # fit leaves no solver behind; the stream of partial_fit goes on with it, in a pickle too.
+        self._solver_state = {"solver": solver.state(), "rate": state.rate, "n_epochs": state.n_epochs}
+        return self
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any], *, first: bool, targets: Any = None
+    ) -> Fit:
+        """Validate, encode, place and build; nothing is trained and nothing published."""
+        self._check_combinations()
+        numeric = is_regressor(self)
+        X, y, sample_weight = validate_training(self, X, y, sample_weight, y_numeric=numeric, reset=first)
+        if targets is None:
+            targets = self._learn_targets(y) if first else self._continue_targets(y)
+        self._check_targets(y, targets)
+        encoded, weight = targets.encode(y), self._row_weights(y, sample_weight, targets)
+        rows, rng = used_rows(weight, X.shape[0]), check_random_state(self.random_state)
+
+        device = resolve_device(self.device)
+        known = X.dtype if first else np.dtype(str(next(self.module_.parameters()).dtype).removeprefix("torch."))
+        dtype, autocast = resolve_precision(self.dtype, known, device)
+        wide = torch.float64 if self.solver == "lbfgs" and device.type != "mps" else dtype
+        module = self._make_module(targets.n_outputs, rng) if first else self._continued_module(targets.n_outputs)
+        module.to(device, wide)
+        seed_dropout(module, device, rng, 0 if first else self.t_)
+        step = AutogradStep([module], self._make_loss(targets), alpha=self._penalty(), autocast=autocast)
+
+        placed = place_rows(X, device, wide)
+        training = ScoredRows(placed, rows, encoded[rows], None if sample_weight is None else sample_weight[rows])
+        training, held_out = self._hold_out(training, validation, targets, rng)
+        samples = Samples(
+            placed,
+            place_targets(encoded, device, wide),
+            None if weight is None else place_targets(weight, device, wide),
+            weight is not None and bool((weight < 0).any()),
+        )
+        recipe = self._recipe(len(training.rows), module)
+        return Fit(step, samples, targets, recipe, training, held_out, rng, device, dtype)
+
+    def _hold_out(
+        self, training: ScoredRows, validation: tuple[Any, Any, Any], targets: Targets, rng: np.random.RandomState
+    ) -> tuple[ScoredRows, ScoredRows | None]:
+        """Return the rows to train on and those to validate on: given, split off, or none."""
+        X, y, sample_weight = validation
+        if X is None and y is None and sample_weight is None:
+            if not self.early_stopping or self.solver not in SOLVERS:
+                return training, None
+            one_logistic = targets.link == "logistic" and targets.n_outputs == 1
+            return split(training, self.validation_fraction, rng, stratify=one_logistic)
+        if X is None or y is None:
+            missing = "X_val" if X is None else "y_val"
+            raise ValueError(f"Validation data needs both X_val and y_val, but {missing} was not given.")
+        X, y, sample_weight = validate_training(self, X, y, sample_weight, y_numeric=is_regressor(self), reset=False)
+        self._check_targets(y, targets)
+        placed = place_rows(X, training.X.device, training.X.dtype)
+        return training, ScoredRows(placed, np.arange(len(placed)), targets.encode(y), sample_weight)
+
+    def _continued_module(self, n_outputs: int) -> nn.Module:
+        """Return the parameters' module with the fitted weights, to train on from there."""
+        module = self._make_module(n_outputs, np.random.RandomState(0))
+        try:
+            module.load_state_dict(self.module_.state_dict())
+        except RuntimeError as error:
+            raise ValueError(
+                "Training can only go on with the network of the fit before, but the parameters now describe another"
+                f" one: {error}"
+            ) from error
+        return module
+
+    def _resume(self, first: bool) -> tuple[TrainState, Progress]:
+        """Return what training remembers of the fit before, if it goes on from it."""
+        state = TrainState.start(1, float(self.learning_rate_init))
+        if first:
+            return state, Progress([], [])
+        state.n_seen = self.t_
+        state.no_improvement[:] = self._no_improvement_count
+        if self.best_loss_ is not None:
+            state.best_loss[:] = self.best_loss_
+        if self.best_validation_score_ is not None:
+            state.best_score[:] = self.best_validation_score_
+        return state, Progress(self.loss_curve_, self.validation_scores_ or [])
+
+    def _scope(self, fit: Fit, progress: Progress) -> AbstractContextManager[None]:
+        """Prepare printing, and return the scope in which threads and denormals suit the fit."""
+        if self.verbose:
+            name = "accuracy" if is_classifier(self) else "R2"
+            progress.print_scores(self.max_iter, lambda: (name, fit.score(fit.training)))
+        return compute_scope(fit.recipe.batch_size * fit.step.parameters.data.shape[1], fit.device)
+
+    def _fitted_attributes(self, fit: Fit, state: TrainState, progress: Progress) -> dict[str, Any]:
+        """Return the fitted attributes of the model as it stands, with storage of their own."""
+        scores = progress.validation_scores
+        by_score = fit.recipe.stop_on_score and fit.validation is not None
+        return {
+            "module_": fit.step.to_module().to(dtype=fit.dtype),
+            "device_": fit.device,
+            "_targets": fit.targets,
+            "n_outputs_": fit.targets.n_outputs,
+            "out_activation_": fit.targets.link,
+            "n_iter_": progress.n_iter,
+            "t_": state.n_seen,
+            "loss_": progress.loss_curve[-1] if progress.loss_curve else np.nan,
+            "best_loss_": None if by_score else min(progress.loss_curve, default=np.inf),
+            "loss_curve_": list(progress.loss_curve),
+            "validation_scores_": list(scores) if fit.validation is not None else None,
+            "best_validation_score_": max(scores, default=-np.inf) if fit.validation is not None else None,
+            "_no_improvement_count": int(state.no_improvement[0]),
+        }
+
+    def _publish(self, fit: Fit, attributes: dict[str, Any]) -> None:
+        """Set the fitted attributes, unless the weights are not finite."""
+        if not fit.step.parameters.finite(0):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
+                " preprocessed."
+            )
+        self.__dict__.pop("_solver_state", None)
+        self.__dict__.update(attributes)
+
+    def _raw_scores(self, X: Any) -> Tensor:
+        """Return the raw scores of rows X (n, n_outputs) on the device."""
+        check_is_fitted(self)
+        X = validate_rows(self, X)
+        dtype = next(self.module_.parameters()).dtype
+        with torch.inference_mode():
+            return forward(self.module_, place_rows(X, self.device_, dtype))
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "module_" in state and self.device_.type != "cpu":
+            state["module_"] = detached_copy(self.module_).to("cpu")
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "module_" in state and self.device_.type != "cpu":
+            try:
+                self.device_ = resolve_device(str(self.device_))
+            except ValueError:  # made on a device that this machine does not have
+                self.device_ = torch.device("cpu")
+            self.module_.to(self.device_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True
+        return tags
