@@ -154,6 +154,8 @@ def run_lbfgs(fit: Fit, state: TrainState, progress: Progress) -> None:
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
         return
+    finally:
+        progress.close()
     if failure:
         warnings.warn(
             f"lbfgs failed to converge after {progress.n_iter} iteration(s) {failure}. Increase max_iter="

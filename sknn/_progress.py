@@ -52,6 +52,11 @@ class Progress:
         context, self._epoch_context = self._epoch_context, None
         return context.call_on_fit_task_end(**self._hook_arguments)
 
+    def close(self) -> None:
+        """End an epoch that was begun but never ran, as the last one of L-BFGS."""
+        if self._epoch_context is not None:
+            self._epoch_context.call_on_fit_task_end(estimator=self._hook_arguments["estimator"])
+
     def _line(self, epoch: Epoch, score_name: str, score: float) -> str:
         parts = [
             f"Iteration {epoch.number}/{self._n_epochs}",

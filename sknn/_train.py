@@ -98,7 +98,7 @@ def train(
             state.n_seen += len(rows)
             state.n_epochs += 1
             message = _judge(step.parameters, recipe, state, loss, scores, kept)
-            yield Epoch(state.n_epochs, loss, scores, state.stopped, time.perf_counter() - started, message)
+            yield Epoch(state.n_epochs, loss, scores, state.stopped.copy(), time.perf_counter() - started, message)
     finally:
         if kept is not None:
             for k in np.flatnonzero(state.stopped | recipe.stop_on_score):

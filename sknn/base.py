@@ -122,7 +122,8 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             If a parameter, X, y or the weights are not valid, or if training ends in weights that are not finite.
         """
         given = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
-        context = self._init_callback_context(max_subtasks=self.max_iter + 1)
+        # L-BFGS begins one iteration more than it runs.
+        context = self._init_callback_context(max_subtasks=self.max_iter + (self.solver not in SOLVERS))
         context.call_on_fit_task_begin(estimator=self, **given)
         first = not (self.warm_start and hasattr(self, "module_"))
         fit = self._prepare(X, y, sample_weight, (X_val, y_val, sample_weight_val), first=first)

@@ -1,0 +1,171 @@
+"""Devices, dtypes and the scope of a fit; what is global stays as it was."""
+
+import subprocess
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from sknn import MLPTorchClassifier, MLPTorchRegressor
+from sknn._devices import compute_scope, resolve_device, resolve_precision
+
+X, Y = load_digits(return_X_y=True)
+X = X[:300] / 16
+Y = Y[:300]
+CPU = torch.device("cpu")
+SMALL, LARGE = 1, 10**12
+# Everything that draws random numbers: initial weights, validation split, order and dropout.
+RANDOM = {
+    "hidden_layer_sizes": (20, 10),
+    "dropout": 0.3,
+    "batch_norm": True,
+    "early_stopping": True,
+    "learning_rate": "cosine",  # plans for its five epochs and does not warn
+    "max_iter": 5,
+}
+
+
+def fit(random_state=0, **parameters):
+    return MLPTorchClassifier(**{**RANDOM, **parameters}, random_state=random_state).fit(X, Y)
+
+
+def test_auto_prefers_accelerators():
+    accelerated = [name for name, module in (("cuda", torch.cuda), ("mps", torch.mps)) if module.is_available()]
+    assert resolve_device("auto").type == [*accelerated, "cpu"][0]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("dtype", "given", "expected"),
+    [
+        ("auto", np.float64, (torch.float64, False)),
+        ("auto", np.float32, (torch.float32, False)),
+        ("auto", np.uint8, (torch.float32, False)),
+        ("float32", np.float64, (torch.float32, False)),
+        ("float64", np.uint8, (torch.float64, False)),
+        ("bfloat16", np.float64, (torch.float32, True)),
+    ],
+)
+def test_precision_on_the_cpu(dtype, given, expected):
+    assert resolve_precision(dtype, np.dtype(given), CPU) == expected
+    network = MLPTorchClassifier((5,), dtype=dtype, max_iter=1, solver="lbfgs", random_state=0)
+    network.fit((X * 16).astype(given), Y)
+    assert network.predict_proba((X * 16).astype(given)).dtype == str(expected[0]).removeprefix("torch.")
+    assert network.coefs_[0].dtype == network.predict_proba(X).dtype
+
+
+def test_accelerators_compute_in_float32():
+    assert resolve_precision("auto", np.dtype(np.float64), torch.device("cuda")) == (torch.float32, False)
+    with pytest.raises(ValueError, match=r"float64.*mps"):
+        resolve_precision("float64", np.dtype(np.float64), torch.device("mps"))
+
+
+def test_bfloat16_is_near_float32():
+    exact, rough = (fit(dtype=dtype, dropout=0.0) for dtype in ("float32", "bfloat16"))
+    difference = np.abs(exact.predict_proba(X) - rough.predict_proba(X)).max()
+    assert 1e-4 < difference < 0.1
+
+
+def test_small_fits_run_on_one_thread():
+    outside = torch.get_num_threads()
+    with compute_scope(SMALL, CPU):
+        assert torch.get_num_threads() == 1
+    with compute_scope(LARGE, CPU):
+        assert torch.get_num_threads() == outside
+    assert torch.get_num_threads() == outside
+
+
+def test_overlapping_scopes_restore_the_threads():
+    outside = torch.get_num_threads()
+    torch.set_num_threads(2)
+    first_is_in, second_is_in = threading.Event(), threading.Event()
+
+    def first():
+        with compute_scope(SMALL, CPU):
+            first_is_in.set()
+            second_is_in.wait(10)
+        return torch.get_num_threads()
+
+    def second():
+        first_is_in.wait(10)
+        with compute_scope(SMALL, CPU):
+            second_is_in.set()
+            running.result(10)  # leaves after the scope that it is nested in by time
+        return torch.get_num_threads()
+
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            running = pool.submit(first)
+            last = pool.submit(second)
+            assert [running.result(10), last.result(10)] == [2, 2]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(outside)
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_denormals_are_flushed_inside_only(flushed):
+    def flushes():
+        return bool(torch.full((), 1e-310, dtype=torch.float64) * 0.5 == 0)
+
+    torch.set_flush_denormal(flushed)
+    try:
+        with compute_scope(SMALL, CPU):
+            assert flushes()
+        assert flushes() == flushed
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_a_fit_restores_everything_when_it_raises():
+    before = torch.get_num_threads()
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        MLPTorchRegressor(solver="sgd", random_state=0, max_iter=2).fit(X, np.linspace(0, 1e300, len(X)))
+    assert torch.get_num_threads() == before
+
+
+def test_fit_changes_no_global_state():
+    """The fixture around every test compares threads, dtypes, flags and generators; here are the filters."""
+    before = list(warnings.filters)
+    fit().predict_proba(X)
+    assert list(warnings.filters) == before
+
+
+def test_random_state_repeats_bit_for_bit_in_threads():
+    expected = fit().predict_proba(X)
+    with ThreadPoolExecutor(4) as pool:
+        for network in pool.map(fit, [0] * 8):
+            np.testing.assert_array_equal(network.predict_proba(X), expected)
+
+
+def test_random_state_repeats_bit_for_bit_in_another_process():
+    program = "from tests.test_devices import *; import sys; sys.stdout.buffer.write(fit().predict_proba(X).tobytes())"
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, cwd=sys.path[0]).stdout
+    assert output == fit().predict_proba(X).tobytes()
+
+
+def test_random_state_matters():
+    assert not np.array_equal(fit(0).predict_proba(X), fit(1).predict_proba(X))
+
+
+@pytest.mark.global_rng
+def test_no_random_state_draws_from_numpy_as_in_scikit_learn():
+    np.random.seed(3)  # noqa: NPY002
+    drawn = [fit(None).predict_proba(X) for _ in range(2)]
+    assert not np.array_equal(*drawn)
+    np.random.seed(3)  # noqa: NPY002
+    np.testing.assert_array_equal(fit(None).predict_proba(X), drawn[0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("solver", ["adam", "sgd", "adamw", "nadam", "rmsprop", "adagrad", "lbfgs"])
+def test_cuda_fits_like_the_cpu(solver):
+    parameters = {"solver": solver, "dtype": "float64", "dropout": 0.0, "batch_norm": False, "early_stopping": False}
+    on_cpu, on_gpu = fit(device="cpu", **parameters), fit(device="cuda", **parameters)
+    np.testing.assert_allclose(on_gpu.predict_proba(X), on_cpu.predict_proba(X), atol=1e-6)
+    assert on_gpu.device_.type == "cuda"
