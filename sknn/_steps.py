@@ -48,7 +48,8 @@ class AutogradStep:
         """Add the gradient of the loss over a batch divided by `total` (K, 1), and return that part of it (K,)."""
         values = []
         for k, module in enumerate(self._modules):
-            module.train()
+            if not module.training:
+                module.train()
             with self._precision(X):
                 raw = module(X[k])  # (b, n_outputs)
             scores = raw.detach().to(total.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sknn._parameters import FlatParameters, Snapshot
+from sknn._parameters import FlatParameters
 from sknn._samples import Orders, Samples, batch_bounds
 from sknn._solvers import SCHEDULES, Rate, Solver
 from sknn._steps import Step
@@ -92,12 +92,16 @@ def train(
     kept = step.parameters.snapshot() if recipe.stop_on_score or len(rngs) > 1 else None
     try:
         while not state.stopped.all():
-            started = time.perf_counter()
+            started, running = time.perf_counter(), ~state.stopped
             loss = _run_epoch(step, solver, samples, recipe, state, orders)
             scores = score() if score is not None else None
             state.n_seen += len(rows)
             state.n_epochs += 1
-            message = _judge(step.parameters, recipe, state, loss, scores, kept)
+            improved = _observe(recipe, state, loss, scores)
+            message = _act_on_plateaus(recipe, state) or _stop_diverged(step.parameters, state, loss)
+            if kept is not None:
+                for k in np.flatnonzero(running & (improved if recipe.stop_on_score else state.stopped)):
+                    step.parameters.update_snapshot(kept, int(k))
             yield Epoch(state.n_epochs, loss, scores, state.stopped.copy(), time.perf_counter() - started, message)
     finally:
         if kept is not None:
@@ -131,38 +135,21 @@ def _rate(rates: np.ndarray, like: Tensor) -> Rate:
     return torch.from_numpy(rates).to(like).unsqueeze(1)  # (K, 1)
 
 
-def _judge(
-    parameters: FlatParameters,
-    recipe: Recipe,
-    state: TrainState,
-    loss: np.ndarray,
-    scores: np.ndarray | None,
-    kept: Snapshot | None,
-) -> str:
-    """Bring best values, counts, learning rates and stops up to date, in scikit-learn's order; return what to say."""
+def _observe(recipe: Recipe, state: TrainState, loss: np.ndarray, scores: np.ndarray | None) -> np.ndarray:
+    """Bring best values and counts of the running models up to date; return whose score is the best so far (K,)."""
     running = ~state.stopped
     if recipe.stop_on_score and scores is not None:
-        stale, better = scores < state.best_score + recipe.tol, (scores > state.best_score) & running
-        state.best_score[better] = scores[better]
-        keep = better
+        stale, improved = scores < state.best_score + recipe.tol, running & (scores > state.best_score)
+        state.best_score[improved] = scores[improved]
     else:
-        stale, keep = loss > state.best_loss - recipe.tol, np.zeros_like(running)
-        state.best_loss = np.where(running & (loss < state.best_loss), loss, state.best_loss)
+        stale, improved = loss > state.best_loss - recipe.tol, running & (loss < state.best_loss)
+        state.best_loss[improved] = loss[improved]
     state.no_improvement = np.where(stale, state.no_improvement + 1, 0)
-    message = _change_rates(recipe, state)
-    for k in np.flatnonzero(~np.isfinite(loss) & running):
-        if not parameters.finite(int(k)):  # NaN weights never recover
-            state.stopped[k], message = True, "The weights are no longer finite. Stopping."
-    if not recipe.stop_on_score:
-        keep = state.stopped & running
-    if kept is not None:
-        for k in np.flatnonzero(keep):
-            parameters.update_snapshot(kept, int(k))
-    return message
+    return improved
 
 
-def _change_rates(recipe: Recipe, state: TrainState) -> str:
-    """Lower the learning rates that change between epochs, and stop models on a plateau."""
+def _act_on_plateaus(recipe: Recipe, state: TrainState) -> str:
+    """Stop the models without progress or lower their learning rate, and return what to say of the last of them."""
     if recipe.lowers_rate and recipe.learning_rate == "invscaling":
         state.rate[:] = recipe.learning_rate_init / (state.n_seen + 1) ** recipe.power_t
     message = ""
@@ -182,3 +169,10 @@ def _change_rates(recipe: Recipe, state: TrainState) -> str:
             state.no_improvement[k] = 0
             message += f" Setting learning rate to {state.rate[k]:f}"
     return message
+
+
+def _stop_diverged(parameters: FlatParameters, state: TrainState, loss: np.ndarray) -> str:
+    """Stop the models whose weights are no longer finite, and return what to say of them: NaN never recovers."""
+    diverged = [k for k in np.flatnonzero(~np.isfinite(loss) & ~state.stopped) if not parameters.finite(int(k))]
+    state.stopped[diverged] = True
+    return "The weights are no longer finite. Stopping." if diverged else ""
