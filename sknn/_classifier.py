@@ -128,9 +128,9 @@ class ClassifierEstimatorMixin(ClassifierMixin):
                     f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
                 )
             return None
-        if type_of_target(y) == "multilabel-indicator":
-            return ClassTargets.from_labels(check_array(y, accept_sparse="csr"))
         columns = _as_columns(classes)
+        if len(columns) == 1 and type_of_target(y) == "multilabel-indicator":
+            return ClassTargets.from_labels(check_array(y, accept_sparse="csr"))
         return ClassTargets.from_classes(columns, several=len(columns) > 1)
 
     def predict(self, X: Any) -> Any:

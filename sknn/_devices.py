@@ -10,8 +10,8 @@ import torch
 
 DTYPES = ("auto", "float32", "float64", "bfloat16")
 
-# Multiply-adds of one batch below which a second thread costs more in waiting than it saves in work.
-_ONE_THREAD_WORK = 20_000_000
+# Multiply-adds of one batch below which a second thread saves too little to risk that it has to wait for a busy core.
+_ONE_THREAD_WORK = 10_000_000
 
 
 class Precision(NamedTuple):

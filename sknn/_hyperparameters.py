@@ -82,11 +82,12 @@ class HyperparametersMixin:
         """Resolve the hyperparameters for that many rows."""
         batch_size = min(200, n_rows) if self.batch_size == "auto" else self.batch_size
         if batch_size > n_rows:
-            warnings.warn(
-                f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped: batch_size="
-                f"{batch_size}, sample size {n_rows}.",
-                stacklevel=2,
-            )
+            if self.solver in SOLVERS:
+                warnings.warn(
+                    f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped: batch_size="
+                    f"{batch_size}, sample size {n_rows}.",
+                    stacklevel=2,
+                )
             batch_size = n_rows
         pairs = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
         if pairs and batch_size < 2:

@@ -43,8 +43,8 @@ class ClassTargets:
     @classmethod
     def from_labels(cls, y: Any) -> "ClassTargets":
         """Learn the classes from y of shape (n,) or (n, columns), already validated."""
-        kind = type_of_target(y, input_name="y")
-        if kind == "multilabel-indicator":
+        # scikit-learn's type has any two values for an indicator; here those of one have to be 0 and 1.
+        if type_of_target(y, input_name="y") == "multilabel-indicator" and not len(_no_indicators(y)):
             return cls("multilabel", (np.array([0, 1]),) * y.shape[1], scipy.sparse.issparse(y))
         return cls.from_classes([np.unique(column) for column in _columns(y)], several=y.ndim == 2)
 
@@ -81,7 +81,7 @@ class ClassTargets:
     def unknown(self, y: Any) -> np.ndarray:
         """Return the labels in y that are no known class."""
         if self.kind == "multilabel":
-            return np.array([])
+            return _no_indicators(y)
         pairs = zip(_columns(y), self.classes, strict=True)
         return np.concatenate([np.setdiff1d(column, classes) for column, classes in pairs])
 
@@ -130,6 +130,10 @@ class RealTargets:
     def score(self, raw: np.ndarray, predicted: np.ndarray, encoded: np.ndarray, weight: np.ndarray | None) -> float:
         """Return R2, or NaN where predictions are not finite."""
         return float(r2_score(encoded, predicted, sample_weight=weight)) if np.isfinite(predicted).all() else np.nan
+
+
+def _no_indicators(y: Any) -> np.ndarray:
+    return np.setdiff1d(y.data if scipy.sparse.issparse(y) else y, [0, 1])
 
 
 def _columns(y: np.ndarray) -> list[np.ndarray]:

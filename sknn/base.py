@@ -175,7 +175,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         rows, rng = used_rows(weight, X.shape[0]), check_random_state(self.random_state)
 
         device = resolve_device(self.device)
-        known = X.dtype if first else np.dtype(str(next(self.module_.parameters()).dtype).removeprefix("torch."))
+        known = X.dtype if first else next(self.module_.parameters()).new_empty(0).cpu().numpy().dtype
         dtype, autocast = resolve_precision(self.dtype, known, device)
         wide = torch.float64 if self.solver == "lbfgs" and device.type != "mps" else dtype
         module = self._make_module(targets.n_outputs, rng) if first else self._continued_module(targets.n_outputs)
