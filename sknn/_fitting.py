@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sknn._lbfgs import minimize_lbfgs
 from sknn._losses import LINKS
 from sknn._progress import Progress
-from sknn._samples import DenseRows, HostRows, Samples, forward_slices
+from sknn._samples import DenseRows, HostRows, Samples, pass_slices
 from sknn._solvers import SCHEDULES, Solver
 from sknn._steps import AutogradStep
 from sknn._targets import Targets
@@ -60,8 +60,9 @@ class Fit:
 def forward(compute: Callable[[Tensor], Tensor], X: DenseRows | HostRows, rows: np.ndarray | None = None) -> Tensor:
     """Pass rows of X forward in batches and return what comes out, one after the other."""
     if rows is None:
-        return torch.cat([compute(X[part]) for part in forward_slices(len(X))])
-    return torch.cat([compute(X[torch.from_numpy(rows[part]).to(X.device)]) for part in forward_slices(len(rows))])
+        return torch.cat([compute(X[part]) for part in pass_slices(len(X), X.row_size)])
+    order = torch.from_numpy(rows).to(X.device)
+    return torch.cat([compute(X[order[part]]) for part in pass_slices(len(rows), X.row_size)])
 
 
 def split(

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.optimize
 import torch
 
-from sknn._samples import Samples, forward_slices
+from sknn._samples import Samples, pass_slices
 from sknn._steps import AutogradStep
 
 # scipy's status of a minimisation that its callback ended.
@@ -38,7 +38,7 @@ def minimize_lbfgs(
         parameters.data.copy_(torch.from_numpy(x))
         parameters.grad.zero_()
         loss = step.add_penalty(total)
-        for part in forward_slices(len(rows)):
+        for part in pass_slices(len(rows), samples.X.row_size):
             loss = loss + step.add_data_term(*samples.batch(order[None, part]), total)
         return loss.item(), parameters.grad[0].double().cpu().numpy().copy()
 

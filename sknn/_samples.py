@@ -1,5 +1,6 @@
 """Rows of X, y and weights placed once for training or prediction, and read in batches."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,8 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-# Rows of one batch when no gradient is needed: enough to fill the cores, little enough to bound memory.
-FORWARD_ROWS = 4096
+# Rows and values of one batch in a pass over all rows: enough to fill the cores, little enough to bound memory.
+_PASS_ROWS, _PASS_VALUES = 4096, 2**24
 
 
 class HostRows:
@@ -27,6 +28,11 @@ class HostRows:
     def __len__(self) -> int:
         return self._X.shape[0]
 
+    @property
+    def row_size(self) -> int:
+        """Number of values in a row."""
+        return math.prod(self._X.shape[1:])
+
 
 class DenseRows:
     """Rows on the device in the dtype they came in, so that bytes of images stay bytes."""
@@ -41,6 +47,11 @@ class DenseRows:
 
     def __len__(self) -> int:
         return len(self._X)
+
+    @property
+    def row_size(self) -> int:
+        """Number of values in a row."""
+        return math.prod(self._X.shape[1:])
 
 
 def place(X: Any, device: torch.device, dtype: torch.dtype) -> DenseRows | HostRows:
@@ -114,7 +125,7 @@ class Orders:
         return self.rows()
 
 
-def forward_slices(n_rows: int) -> Iterator[slice]:
-    """Yield the slices in which rows are passed forward without gradients."""
-    for start, stop in batch_bounds(n_rows, FORWARD_ROWS):
+def pass_slices(n_rows: int, row_size: int) -> Iterator[slice]:
+    """Yield the slices in which a pass over all rows reads them."""
+    for start, stop in batch_bounds(n_rows, max(1, min(_PASS_ROWS, _PASS_VALUES // max(row_size, 1)))):
         yield slice(start, stop)
