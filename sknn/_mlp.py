@@ -72,6 +72,7 @@ class MLPEstimatorMixin:
             batch_norm=self.batch_norm,
             weight_init=self.weight_init,
             random_state=rng,
+            dtype=torch.float64,  # as drawn, so that nothing is lost before the dtype of the fit is known
         )
 
     def _check_combinations(self) -> None:

@@ -39,6 +39,8 @@ class MLP(nn.Module):
         "he_uniform", "he_normal", "lecun_normal" or "normal", which is N(0, 0.01).
     random_state : int, RandomState or None, default=None
         Source of the initial weights; None draws a seed from torch's global generator.
+    dtype : torch.dtype or None, default=None
+        Floating dtype of the weights; None is torch's default dtype.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class MLP(nn.Module):
         batch_norm: bool = False,
         weight_init: str = "glorot_uniform",
         random_state: int | np.random.RandomState | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         for name, value, valid in (("activation", activation, ACTIVATIONS), ("weight_init", weight_init, INITIALIZERS)):
@@ -72,12 +75,12 @@ class MLP(nn.Module):
                 raise ValueError(f"{name} must be one of {sorted(valid)}, got {value!r}.")
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise([n_features_in, *hidden_layer_sizes]):
-            layers += [Linear(n_in, n_out)]
-            layers += [nn.BatchNorm1d(n_out)] if batch_norm else []
+            layers += [Linear(n_in, n_out, dtype=dtype)]
+            layers += [nn.BatchNorm1d(n_out, dtype=dtype)] if batch_norm else []
             layers += [ACTIVATIONS[activation]()]
             layers += [Dropout(dropout)] if dropout else []
         n_last = hidden_layer_sizes[-1] if len(hidden_layer_sizes) else n_features_in
-        self.layers = nn.Sequential(*layers, Linear(n_last, n_outputs))
+        self.layers = nn.Sequential(*layers, Linear(n_last, n_outputs, dtype=dtype))
         self._draw_weights(activation, weight_init, random_state)
 
     def forward(self, X: Tensor) -> Tensor:
