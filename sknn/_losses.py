@@ -168,7 +168,8 @@ def _poisson(_: float) -> Loss:
 
 
 def _exp(raw: Tensor) -> Tensor:
-    return raw.clamp_max(math.log(torch.finfo(raw.dtype).max)).exp()
+    # Half of the largest number: its own logarithm, rounded to float32, is past it.
+    return raw.clamp_max(math.log(torch.finfo(raw.dtype).max / 2)).exp()
 
 
 LOSSES: dict[tuple[str, str], Callable[[float], Loss]] = {

@@ -96,7 +96,8 @@ class ClassTargets:
     def decide(self, raw: np.ndarray) -> np.ndarray:
         """Return the most probable encoded targets (n, columns) from raw scores (n, n_outputs)."""
         if self.link == "logistic":
-            return (raw > 0).astype(np.int64)
+            last = [len(classes) - 1 for classes in self.classes]  # the only class of a constant y
+            return np.minimum(raw > 0, last)
         starts = np.cumsum((0, *self.blocks[:-1]))
         parts = np.split(raw, starts[1:], axis=1)
         return np.stack([part.argmax(axis=1) for part in parts], axis=1)
@@ -106,8 +107,7 @@ class ClassTargets:
         decided = self.decide(raw)
         if self.kind == "multilabel":
             return scipy.sparse.csr_matrix(decided) if self.sparse else decided
-        last = [len(classes) - 1 for classes in self.classes]  # the only class of a constant y
-        labels = [column[np.minimum(decided[:, j], last[j])] for j, column in enumerate(self.classes)]
+        labels = [column[decided[:, j]] for j, column in enumerate(self.classes)]
         return np.stack(labels, axis=1) if self.kind == "multioutput" else labels[0]
 
     def score(self, raw: np.ndarray, predicted: np.ndarray, encoded: np.ndarray, weight: np.ndarray | None) -> float:

@@ -98,9 +98,9 @@ def check_gradients(
     """
     step, batch = _one_batch(estimator, X, y, sample_weight)
     step(*batch)
-    parameters = step.parameters.data[0]
-    count = min(max_parameters, len(parameters))
-    chosen = np.sort(check_random_state(random_state).choice(len(parameters), count, replace=False))
+    parameters, names = step.parameters.data[0], step.parameters.names()
+    count = min(max_parameters, len(names))
+    chosen = np.sort(check_random_state(random_state).choice(len(names), count, replace=False))
     analytic = step.parameters.grad[0].numpy()[chosen]
     numerical = np.empty(count)
     for i, place in enumerate(chosen):
@@ -111,7 +111,6 @@ def check_gradients(
             losses.append(step(*batch).item())
         parameters[place] = value
         numerical[i] = (losses[0] - losses[1]) / (2 * h)
-    names = step.parameters.names()
     return GradientCheck(tuple(names[place] for place in chosen), analytic, numerical)
 
 

@@ -144,7 +144,7 @@ class MLPTorchRegressor(RegressorEstimatorMixin, MLPEstimatorMixin, BaseTorchEst
     >>> from sklearn.preprocessing import StandardScaler
     >>> from sknn import MLPTorchRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> network = MLPTorchRegressor(solver="lbfgs", alpha=10.0, max_iter=50, random_state=0)
+    >>> network = MLPTorchRegressor(learning_rate="cosine", learning_rate_init=0.01, random_state=0)
     >>> make_pipeline(StandardScaler(), network).fit(X, y / 100).score(X, y / 100) > 0.5
     True
     """
