@@ -1,0 +1,185 @@
+"""Every example runs as it stands, without a warning, and prints the figures that its lesson promises."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+# Draws what `plt.show()` would show, so that mistakes of drawing are seen too.
+BACKEND = """
+from matplotlib._pylab_helpers import Gcf
+from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvas, FigureManagerBase as FigureManager
+
+def show():
+    for manager in Gcf.get_all_fig_managers():
+        manager.canvas.print_png(f"figure_{manager.num}.png")
+"""
+
+
+class Figure(NamedTuple):
+    """A number that an example prints, in the last line that matches, and its bounds on each kind of images.
+
+    None says that no line matches.
+    """
+
+    pattern: str
+    on_digits: tuple[float, float] | None
+    on_mnist: tuple[float, float] | None
+
+
+def same(pattern, low, high):
+    return Figure(pattern, (low, high), (low, high))
+
+
+def difference(of):
+    return same(rf"^{of}: largest difference (\S+)$", 0, 1e-7)
+
+
+LESSONS = {
+    "demo": [
+        same(r"(\S+) on the test images$", 0.96, 1),
+        same(r"the same predictions for all (\d+) test images$", 450, 450),
+        same(r"^   network: (\S+)$", 0.45, 1),
+        Figure(r"^   test accuracy: (\S+)$", None, (0.965, 1)),
+    ],
+    "plot_01_first_network": [
+        Figure(r"^Iteration (\d+)/", (20, 20), (5, 5)),
+        Figure(r"^test accuracy: (\S+)$", (0.95, 1), (0.965, 1)),
+        same(r"^the first ten: \[(?:\d ){9}\d\], and what they are: \[(?:\d ){9}(\d)\]$", 0, 9),
+    ],
+    "plot_02_clothes": [
+        Figure(r"^epoch (\d+):", (20, 20), (10, 10)),
+        same(r"^epoch .* train loss (\S+),", 0, 0.5),
+        Figure(r"^epoch .* train accuracy (\S+),", (0.9, 1), (0.8, 1)),
+        Figure(r"^epoch .* test accuracy (\S+)$", (0.9, 1), (0.8, 1)),
+    ],
+    "plot_03_small_steps": [
+        Figure(r", padded to (\d+) x", (12, 12), (32, 32)),
+        same(r"^epoch 30: .*test accuracy (\S+)$", 0.935, 1),
+    ],
+    "plot_04_logistic_neurons": [
+        Figure(r"^updates: (\d+)", (2_000, 2_020), (9_500, 10_500)),
+        Figure(r"^test accuracy: (\S+)$", (0.93, 1), (0.90, 1)),
+    ],
+    "plot_05_perceptron": [
+        *(same(rf"^{gate}: (\d) of 4 right", 4, 4) for gate in ("AND", "NAND", "OR", "XOR with a hidden layer")),
+        same(r"^XOR: (\d) of 4 right", 0, 3),
+    ],
+    "plot_06_linear_models": [
+        same(r"^a softmax layer of shape \(4, 3\), (\d+) epochs$", 70, 70),
+        same(r"^test accuracy: (\S+)$", 0.9, 1),
+        same(r"^largest difference from the true ones: (\S+)$", 0, 0.01),
+    ],
+    "plot_07_gradients": [
+        difference("log_loss with tanh"),
+        difference("log_loss with logistic"),
+        difference("focal with gelu"),
+        difference("squared_error with silu"),
+        difference("huber with softplus"),
+        difference("poisson with elu"),
+    ],
+}
+WITHOUT_IMAGES = {"plot_05_perceptron", "plot_06_linear_models"}
+SLOW = pytest.mark.skipif(not os.environ.get("SKNN_SLOW"), reason="takes a minute: set SKNN_SLOW=1 to run it")
+
+
+def run(name, folder, **environment):
+    """Run an example in a folder, where its figures are drawn, and return what it prints."""
+    (folder / "modules").mkdir()
+    (folder / "modules" / "drawing_backend.py").write_text(BACKEND, "utf-8")
+    settings = {"MPLBACKEND": "module://drawing_backend", "PYTHONPATH": str(folder / "modules")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py")],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, **settings, **environment},
+        timeout=600,
+    )
+    assert done.returncode == 0, f"{name}.py fails:\n{done.stdout}\n{done.stderr}"
+    assert list(folder.glob("figure_*.png")) or name == "demo", f"{name}.py shows no figure"
+    return done.stdout
+
+
+def outside(output, figures, data):
+    """Yield a message for every figure that is missing or out of its bounds on those data."""
+    for figure in figures:
+        bounds = getattr(figure, data)
+        found = re.findall(figure.pattern, output, re.MULTILINE)
+        right = bounds[0] <= float(found[-1]) <= bounds[1] if found and bounds else not found and not bounds
+        if not right:
+            yield f"{figure.pattern} should be in {bounds}, but is {found[-1:]}"
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_lesson_holds_on_data_of_scikit_learn(name, tmp_path):
+    output = run(name, tmp_path, SKNN_DATA_HOME=str(tmp_path / "no images here"))
+    assert not list(outside(output, LESSONS[name], "on_digits")), output
+    if name == "demo":
+        check_file(output, tmp_path)
+
+
+def check_file(output, folder):
+    """Check that the demo's file is where it says, and is the model whose accuracy it reports."""
+    path = Path(re.search(r"^2\. saved: (.+) \(", output, re.MULTILINE)[1])
+    assert path == (folder / "demo.joblib").resolve()
+    X, y = load_digits(return_X_y=True)
+    _, X_test, _, y_test = train_test_split(X, y, stratify=y, random_state=0)
+    assert f"{joblib.load(path).score(X_test, y_test):.4f} on the test images" in output
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=SLOW if name == "plot_03_small_steps" else ())
+        for name in LESSONS
+        if name not in WITHOUT_IMAGES
+    ],
+)
+def test_lesson_holds_on_mnist(name, tmp_path, request):
+    if name == "plot_02_clothes":
+        request.getfixturevalue("fashion_mnist")  # skips where they are missing
+    output = run(name, tmp_path)
+    assert "scikit-learn's digits" not in output
+    assert not list(outside(output, LESSONS[name], "on_mnist")), output
+
+
+def test_every_example_has_figures_to_hold():
+    assert {file.stem for file in EXAMPLES.glob("*.py")} == LESSONS.keys()
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_example_is_one_screen_of_cells_below_a_title(name):
+    source = (EXAMPLES / f"{name}.py").read_text("utf-8")
+    assert len(source.splitlines()) <= 120
+    assert source.count("\n# %%\n") >= 2
+    title, underline, *_ = ast.get_docstring(ast.parse(source)).splitlines()
+    assert underline == "=" * len(title)
+
+
+@pytest.mark.parametrize(
+    ("printed", "bounds", "right"),
+    [
+        ("accuracy: 0.95\n", (0.9, 1), True),
+        ("accuracy: 0.85\naccuracy: 0.95\n", (0.9, 1), True),
+        ("accuracy: 0.95\naccuracy: 0.85\n", (0.9, 1), False),
+        ("accuracy: nan\n", (0.9, 1), False),
+        ("nothing\n", (0.9, 1), False),
+        ("nothing\n", None, True),
+        ("accuracy: 0.95\n", None, False),
+    ],
+)
+def test_figures_are_held_to_their_bounds(printed, bounds, right):
+    figure = Figure(r"^accuracy: (\S+)$", bounds, bounds)
+    assert len(list(outside(printed, [figure], "on_digits"))) == (0 if right else 1)

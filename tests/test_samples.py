@@ -1,0 +1,136 @@
+"""Rows placed once and read in batches: kinds of arrays, orders of rows, bounds of batches."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+import sklearn.utils
+import torch
+
+from sknn._samples import DenseRows, HostRows, Orders, Samples, batch_bounds, pass_slices, place, to_tensor
+
+CPU = torch.device("cpu")
+X = np.random.default_rng(0).normal(size=(10, 4))
+
+
+def on_disk(array, folder):
+    mapped = np.memmap(folder / "rows.dat", array.dtype, "w+", shape=array.shape)
+    mapped[:] = array
+    mapped.flush()
+    return np.memmap(folder / "rows.dat", array.dtype, "r", shape=array.shape)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "sparse array", "mapped", "view of mapped", "bytes"])
+def test_rows_of_any_kind_read_alike(kind, dtype, tmp_path):
+    data = (X * 10).astype(np.uint8) if kind == "bytes" else X
+    makers = {
+        "sparse": scipy.sparse.csr_matrix,
+        "sparse array": scipy.sparse.csr_array,
+        "mapped": lambda array: on_disk(array, tmp_path),
+        "view of mapped": lambda array: np.asarray(on_disk(array, tmp_path))[:],
+    }
+    rows = place(makers.get(kind, np.array)(data), CPU, dtype)
+    assert type(rows) is (DenseRows if kind in ("dense", "bytes") else HostRows)
+    assert len(rows) == 10
+    assert rows.row_size == 4
+    expected = torch.from_numpy(data).to(dtype)
+    order = torch.tensor([7, 0, 0, 3])
+    for chosen in (slice(2, 5), slice(0, 0), order):
+        assert torch.equal(rows[chosen], expected[chosen])
+        assert rows[chosen].dtype == dtype
+
+
+def test_a_batch_may_be_written_to():
+    for source in (X.copy(), scipy.sparse.csr_array(X)):
+        rows = place(source, CPU, torch.float64)
+        rows[torch.tensor([0, 1])].zero_()
+        assert torch.equal(rows[0:2], torch.from_numpy(X[:2]))
+
+
+def test_bytes_stay_bytes_until_they_are_read():
+    images = np.zeros((6, 1, 8, 8), dtype=np.uint8)
+    rows = place(images, CPU, torch.float32)
+    assert rows._X.dtype == torch.uint8
+    assert rows._X.data_ptr() == images.ctypes.data  # not copied either
+    assert rows[0:2].shape == (2, 1, 8, 8)
+    assert rows.row_size == 64
+
+
+@pytest.mark.parametrize(
+    "array",
+    [X[::-1], X[:, ::-1], X[::2], X.T, X.astype(">f8"), X.astype(">f4")[::-1], np.asfortranarray(X), X[:0], X[0, 0:1]],
+    ids=["rows back", "columns back", "strides", "transposed", "big endian", "both", "fortran", "empty", "vector"],
+)
+@pytest.mark.parametrize("writeable", [True, False])
+def test_tensor_of_any_array(array, writeable):
+    array = array.view()
+    array.flags.writeable = writeable
+    tensor = to_tensor(array)
+    np.testing.assert_array_equal(tensor.numpy(), array)
+    assert tensor.numpy().dtype == array.dtype.newbyteorder("=")
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+def test_plain_arrays_share_their_memory(writeable):
+    array = X.copy()
+    array.flags.writeable = writeable
+    assert to_tensor(array).data_ptr() == array.ctypes.data
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_batch_of_several_models(weighted):
+    y, weight = torch.arange(20.0).reshape(10, 2), torch.arange(10.0)
+    samples = Samples(place(X, CPU, torch.float64), y, weight if weighted else None)
+    rows = torch.tensor([[1, 2, 3], [9, 2, 0]])
+    batch, targets, weights = samples.batch(rows)
+    assert batch.shape == (2, 3, 4)
+    assert targets.shape == (2, 3, 2)
+    for k in range(2):
+        assert torch.equal(batch[k], torch.from_numpy(X)[rows[k]])
+        assert torch.equal(targets[k], y[rows[k]])
+    if weighted:
+        assert torch.equal(weights, weight[rows])
+    else:
+        assert weights is None
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 5, 9, 10, 11])
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 10])
+def test_batches_are_scikit_learns(n_rows, batch_size):
+    expected = [(part.start, part.stop) for part in sklearn.utils.gen_batches(n_rows, batch_size)]
+    assert batch_bounds(n_rows, batch_size) == expected
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size", "expected"),
+    [
+        (11, 5, [(0, 5), (5, 11)]),  # the eleventh row joins
+        (12, 5, [(0, 5), (5, 10), (10, 12)]),
+        (10, 5, [(0, 5), (5, 10)]),
+        (6, 5, [(0, 6)]),
+        (1, 5, [(0, 1)]),  # no neighbour to join
+    ],
+)
+def test_no_batch_of_one_row_where_two_are_needed(n_rows, batch_size, expected):
+    assert batch_bounds(n_rows, batch_size, at_least_two=True) == expected
+
+
+def test_orders_compose_as_scikit_learns_shuffle():
+    rows = np.array([3, 1, 4, 15, 9, 2, 6])
+    orders = Orders(rows, [np.random.RandomState(seed) for seed in (0, 1, 2)])
+    np.testing.assert_array_equal(orders.rows(), np.tile(rows, (3, 1)))
+    expected, rngs = [rows.copy() for _ in range(3)], [np.random.RandomState(seed) for seed in (0, 1, 2)]
+    for _ in range(4):
+        expected = [sklearn.utils.shuffle(order, random_state=rng) for order, rng in zip(expected, rngs, strict=True)]
+        np.testing.assert_array_equal(orders.shuffled(), expected)
+        np.testing.assert_array_equal(orders.rows(), expected)
+    np.testing.assert_array_equal(rows, [3, 1, 4, 15, 9, 2, 6])
+
+
+@pytest.mark.parametrize("row_size", [0, 1, 4096, 10_000, 10**9])
+def test_a_pass_reads_every_row_once_in_bounded_parts(row_size):
+    parts = list(pass_slices(10_000, row_size))
+    assert np.array_equal(np.concatenate([np.arange(part.start, part.stop) for part in parts]), np.arange(10_000))
+    largest = max(part.stop - part.start for part in parts)
+    assert largest <= 4096
+    assert largest == 1 or largest * row_size <= 2**24
