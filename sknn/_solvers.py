@@ -40,8 +40,8 @@ class Rule:
 class Solver:
     """One update rule over the parameters of K models, with all that it remembers.
 
-    The rules are the functional forms that the classes of `torch.optim` call: those take two seconds to construct
-    for the first time and three times as long a step on a single tensor. Rows of `data` have to be whole vectors of
+    The rules are the functional forms that the classes of `torch.optim` call: constructing the first of those imports
+    torch's compiler, which takes longer than many a small fit. Rows of `data` have to be whole vectors of
     the CPU, as those of `FlatParameters` are, for a model to be trained among others as it is alone.
     """
 

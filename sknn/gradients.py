@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from sklearn.base import clone
 from sklearn.utils import check_random_state
+from torch import nn
 
 from sknn.base import BaseTorchEstimator
+from sknn.modules import Dropout
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,7 @@ def check_gradients(
 def _one_batch(estimator: BaseTorchEstimator, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any]:
     """Return the step of an estimator in float64, and all rows as one batch of one model."""
     twin = clone(estimator)
-    smooth = {"dropout": 0.0} if "dropout" in twin.get_params() else {}
-    twin.set_params(dtype="float64", device="cpu", early_stopping=False, batch_size="auto", **smooth)
+    twin.set_params(dtype="float64", device="cpu", early_stopping=False, batch_size="auto")
     twin._validate_params()
     fitted = hasattr(estimator, "module_")
     if fitted:
@@ -126,4 +127,7 @@ def _one_batch(estimator: BaseTorchEstimator, X: Any, y: Any, sample_weight: Any
         twin.__dict__.update({name: value for name, value in vars(estimator).items() if name not in parameters})
     targets = estimator._targets if fitted else None
     fit = twin._prepare(X, y, sample_weight, (None, None, None), first=not fitted, targets=targets)
+    for part in fit.step._modules[0].modules():
+        if isinstance(part, (Dropout, nn.modules.dropout._DropoutNd)):
+            part.p = 0.0
     return fit.step, fit.samples.batch(torch.from_numpy(fit.training.rows)[None])
