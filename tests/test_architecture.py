@@ -187,6 +187,11 @@ def test_package_keeps(rule):
     assert not offenders, "\n" + "\n".join(offenders)
 
 
+def test_design_document_names_every_file():
+    design = (PACKAGE.parent / "docs" / "design.md").read_text("utf-8")
+    assert [name for name in SOURCES if f"{name}.py" not in design] == []
+
+
 def test_sources_are_read():
     assert "__init__" in SOURCES, f"no package found in {PACKAGE}"
 
