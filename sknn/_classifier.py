@@ -4,11 +4,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from sknn._hyperparameters import is_stochastic
@@ -44,11 +45,11 @@ class ClassifierEstimatorMixin(ClassifierMixin):
                 f"y has {n_columns} column(s) of type {y.ndim}-D, but the estimator learned {len(targets.classes)}"
                 f" column(s) of {targets.kind} targets."
             )
-        unknown = targets.unknown(y)
-        if len(unknown):
+        if len(targets.unknown(y)):
+            given = np.unique(y.data if issparse(y) else y)
             raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {targets.public_classes}. 'y' has"
-                f" {np.unique(y)}."
+                "`y` has classes not in `self.classes_`."
+                f" `self.classes_` has {targets.public_classes}. 'y' has {given}."
             )
 
     def _continue_targets(self, y: Any) -> ClassTargets:
@@ -246,4 +247,7 @@ class ClassifierEstimatorMixin(ClassifierMixin):
 def _as_columns(classes: Any) -> list[np.ndarray]:
     """Return the sorted classes of each column, given one array of labels or a list of arrays."""
     several = isinstance(classes, list | tuple) and len(classes) and np.ndim(classes[0]) == 1
-    return [np.unique(column) for column in classes] if several else [np.unique(classes)]
+    columns = classes if several else [classes]
+    for column in columns:
+        unique_labels(column)  # raises where they are no labels: NaN, mixed types, none at all
+    return [np.unique(column) for column in columns]

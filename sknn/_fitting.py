@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
+from sknn._input import check_weight_sum
 from sknn._lbfgs import minimize_lbfgs
 from sknn._losses import LINKS
 from sknn._progress import Progress
@@ -78,6 +79,9 @@ def split(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset. It has"
             f" {len(validation)} of {len(places)} rows, and needs 2."
         )
+
+    if scored.weight is not None:
+        check_weight_sum(scored.weight[validation], "Sample weights of the rows held out for validation")
 
     def part(chosen: np.ndarray) -> ScoredRows:
         weight = None if scored.weight is None else scored.weight[chosen]

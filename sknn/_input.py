@@ -43,8 +43,12 @@ def validate_training(
         y_numeric=y_numeric,
         reset=reset,
     )
+    if scipy.sparse.issparse(y) and (y_numeric or y.shape[1] == 1):
+        y = y.toarray()
+    if y_numeric and y.dtype not in (np.float64, np.float32):
+        y = y.astype(np.float64)  # or says which value is no number
     if y.ndim == 2 and y.shape[1] == 1:
-        y = column_or_1d(y.toarray() if scipy.sparse.issparse(y) else y, warn=True)
+        y = column_or_1d(y, warn=True)
     if sample_weight is not None:
         sample_weight = _check_sample_weight(to_host(sample_weight), X, dtype=np.float64)
     return Validated(X, y, sample_weight)
@@ -62,13 +66,16 @@ def used_rows(weight: np.ndarray | None, n_rows: int) -> np.ndarray:
     """Return the rows that take part in a fit: a zero weight is an absent row."""
     if weight is None:
         return np.arange(n_rows)
-    total = weight.sum()
-    if not total > 0:
-        raise ValueError(
-            f"Sample weights, times class weights, must have a positive sum, got a sum of {total:g}: with"
-            " weights that are all zero or cancel out there is nothing to fit."
-        )
+    check_weight_sum(weight, "Sample weights, times class weights,")
     return np.flatnonzero(weight)
+
+
+def check_weight_sum(weight: np.ndarray, name: str) -> None:
+    """Raise ValueError where there is nothing to divide by: weights that are all zero, cancel out or overflow."""
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not 0 < total < np.inf:
+        raise ValueError(f"{name} must have a positive and finite sum, got a sum of {total:g}.")
 
 
 def place_rows(X: Any, device: torch.device, dtype: torch.dtype) -> DenseRows | HostRows:
@@ -79,11 +86,17 @@ def place_rows(X: Any, device: torch.device, dtype: torch.dtype) -> DenseRows | 
 
 
 def place_targets(encoded: np.ndarray, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Put encoded targets or weights on the device: indices as int64, everything else in that dtype."""
+    """Put encoded targets on the device: indices as int64, everything else in that dtype."""
     if encoded.dtype.kind == "i":
         return to_tensor(encoded).to(device)
     _check_range(encoded, dtype, "y")
     return to_tensor(encoded).to(device, dtype)
+
+
+def place_weights(weight: np.ndarray, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Put weights on the device in a dtype that their sum fits in."""
+    _check_range(np.append(weight, weight.sum()), dtype, "sample_weight")
+    return to_tensor(weight).to(device, dtype)
 
 
 def _check_range(values: np.ndarray, dtype: torch.dtype, name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from torch import nn
 
 from sknn._activations import ACTIVATIONS
@@ -88,8 +88,9 @@ class MLPEstimatorMixin:
     def _hidden_layer_sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
-        if not all(isinstance(size, Integral) for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be integers, got {self.hidden_layer_sizes!r}.")
+        if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes):
+            # A ValueError and a TypeError in one: scikit-learn raises either.
+            raise InvalidParameterError(f"hidden_layer_sizes must be integers, got {self.hidden_layer_sizes!r}.")
         return [int(size) for size in sizes]
 
 

@@ -27,6 +27,12 @@ class RegressorEstimatorMixin(RegressorMixin):
         n_columns = 1 if y.ndim == 1 else y.shape[1]
         if n_columns != targets.n_outputs:
             raise ValueError(f"y has {n_columns} column(s), but the estimator learned {targets.n_outputs}.")
+        link = "exp" if self.loss == "poisson" else "identity"
+        if link != targets.link:
+            raise ValueError(
+                f"Training can only go on with a loss of the same link: the estimator learned to predict the"
+                f" {targets.link!r} of raw scores, and loss={self.loss!r} predicts their {link!r}."
+            )
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(f"loss='poisson' needs y >= 0, got a smallest value of {y.min():g}.")
 

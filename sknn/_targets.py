@@ -46,6 +46,8 @@ class ClassTargets:
         # scikit-learn's type has any two values for an indicator; here those of one have to be 0 and 1.
         if type_of_target(y, input_name="y") == "multilabel-indicator" and not len(_no_indicators(y)):
             return cls("multilabel", (np.array([0, 1]),) * y.shape[1], scipy.sparse.issparse(y))
+        if scipy.sparse.issparse(y):
+            raise ValueError(f"Sparse y must be an indicator of labels, all zeros and ones, got {np.unique(y.data)}.")
         return cls.from_classes([np.unique(column) for column in _columns(y)], several=y.ndim == 2)
 
     @classmethod
@@ -111,7 +113,9 @@ class ClassTargets:
         return np.stack(labels, axis=1) if self.kind == "multioutput" else labels[0]
 
     def score(self, raw: np.ndarray, predicted: np.ndarray, encoded: np.ndarray, weight: np.ndarray | None) -> float:
-        """Return the (subset) accuracy."""
+        """Return the (subset) accuracy, or NaN where raw scores are NaN."""
+        if np.isnan(raw).any():
+            return np.nan
         return float(np.average((self.decide(raw) == encoded).all(axis=1), weights=weight))
 
 

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from sknn._devices import compute_scope, resolve_device, resolve_precision
 from sknn._fitting import Fit, ScoredRows, forward, run_lbfgs, run_solver, seed_dropout, split, warn_if_unfinished
 from sknn._hyperparameters import HyperparametersMixin
-from sknn._input import place_rows, place_targets, used_rows, validate_rows, validate_training
+from sknn._input import (
+    check_weight_sum,
+    place_rows,
+    place_targets,
+    place_weights,
+    used_rows,
+    validate_rows,
+    validate_training,
+)
 from sknn._losses import Loss
 from sknn._progress import Progress
 from sknn._samples import Samples
@@ -151,14 +159,19 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         )
         state, progress = self._resume(first)
         solver = self._make_solver(fit.step.parameters)
-        if hasattr(self, "_solver_state"):
+        if getattr(self, "_solver_state", {}).get("name") == self.solver:
             solver.load_state(self._solver_state["solver"])
             state.rate[:], state.n_epochs = self._solver_state["rate"], self._solver_state["n_epochs"]
         with self._scope(fit, progress):
             run_solver(fit, solver, state, progress, 1)
         self._publish(fit, self._fitted_attributes(fit, state, progress))
         # fit leaves no solver behind; the stream of partial_fit goes on with it, in a pickle too.
-        self._solver_state = {"solver": solver.state(), "rate": state.rate, "n_epochs": state.n_epochs}
+        self._solver_state = {
+            "name": self.solver,
+            "solver": solver.state(),
+            "rate": state.rate,
+            "n_epochs": state.n_epochs,
+        }
         return self
 
     def _prepare(
@@ -189,7 +202,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         samples = Samples(
             placed,
             place_targets(encoded, device, wide),
-            None if weight is None else place_targets(weight, device, wide),
+            None if weight is None else place_weights(weight, device, wide),
             weight is not None and bool((weight < 0).any()),
         )
         recipe = self._recipe(len(training.rows), module)
@@ -210,6 +223,10 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             raise ValueError(f"Validation data needs both X_val and y_val, but {missing} was not given.")
         X, y, sample_weight = validate_training(self, X, y, sample_weight, y_numeric=is_regressor(self), reset=False)
         self._check_targets(y, targets)
+        if is_regressor(self) and len(y) < 2:
+            raise ValueError(f"y_val of a regressor needs at least 2 rows for R2 to be defined, got {len(y)}.")
+        if sample_weight is not None:
+            check_weight_sum(sample_weight, "sample_weight_val")
         placed = place_rows(X, training.X.device, training.X.dtype)
         return training, ScoredRows(placed, np.arange(len(placed)), targets.encode(y), sample_weight)
 
@@ -248,6 +265,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
     def _fitted_attributes(self, fit: Fit, state: TrainState, progress: Progress) -> dict[str, Any]:
         """Return the fitted attributes of the model as it stands, with storage of their own."""
         scores = progress.validation_scores
+        best_score = float(np.fmax.reduce([-np.inf, *scores]))  # of those that are not NaN
         by_score = fit.recipe.stop_on_score and fit.validation is not None
         return {
             "module_": fit.step.to_module().to(dtype=fit.dtype),
@@ -261,13 +279,14 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             "best_loss_": None if by_score else min(progress.loss_curve, default=np.inf),
             "loss_curve_": list(progress.loss_curve),
             "validation_scores_": list(scores) if fit.validation is not None else None,
-            "best_validation_score_": max(scores, default=-np.inf) if fit.validation is not None else None,
+            "best_validation_score_": best_score if fit.validation is not None else None,
             "_no_improvement_count": int(state.no_improvement[0]),
         }
 
     def _publish(self, fit: Fit, attributes: dict[str, Any]) -> None:
-        """Set the fitted attributes, unless the weights are not finite."""
-        if not fit.step.parameters.finite(0):
+        """Set the fitted attributes, unless the weights are not finite, or never were and early stopping undid them."""
+        undone = fit.recipe.stop_on_score and attributes["best_validation_score_"] == -np.inf and attributes["n_iter_"]
+        if undone or not fit.step.parameters.finite(0):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."
