@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted
 
 from sknn._hyperparameters import is_stochastic
+from sknn._input import to_host
 from sknn._losses import LINKS, LOG_LINKS, Loss, make_loss
 from sknn._targets import ClassTargets
 from sknn.base import all_or_nothing
@@ -112,7 +113,7 @@ class ClassifierEstimatorMixin(ClassifierMixin):
                 "class_weight='balanced' is not supported by partial_fit, which does not see all classes at once."
                 " Pass a dict, such as one made with sklearn.utils.class_weight.compute_class_weight."
             )
-        return self._partial_fit(X, y, sample_weight, self._announced_targets(y, classes))
+        return self._partial_fit(X, y, sample_weight, self._announced_targets(to_host(y), to_host(classes)))
 
     def _announced_targets(self, y: Any, classes: Any) -> ClassTargets | None:
         """Return the targets that the first call announces, or None where they are known already."""
@@ -233,6 +234,7 @@ class ClassifierEstimatorMixin(ClassifierMixin):
             The weighted share of rows that are right.
         """
         check_is_fitted(self)
+        y, sample_weight = to_host(y), to_host(sample_weight)
         if self._targets.kind != "multioutput":
             return super().score(X, y, sample_weight)
         right = (np.asarray(y) == self.predict(X)).all(axis=1)  # accuracy_score takes no such y
