@@ -273,6 +273,11 @@ def test_string_labels_are_scored_in_early_stopping():
     assert network.best_validation_score_ > 0.5
 
 
+def test_the_only_class_is_right_from_the_first_epoch():
+    network = MLPTorchClassifier(early_stopping=True, max_iter=5, random_state=0).fit(IRIS, np.zeros(len(IRIS)))
+    assert network.validation_scores_ == [1.0] * network.n_iter_
+
+
 @both_estimators
 def test_feature_names_are_kept_in_early_stopping(Estimator):
     X = pd.DataFrame(REAL[:20, :2], columns=["left", "right"])
