@@ -1,5 +1,7 @@
 """What all classifiers share: labels and class weights in fit, and the predict family."""
 
+from collections.abc import Iterator
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -7,10 +9,11 @@ import torch
 from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sknn._hyperparameters import is_stochastic
 from sknn._input import to_host
@@ -21,6 +24,13 @@ from sknn.base import all_or_nothing
 
 class ClassifierEstimatorMixin(ClassifierMixin):
     """The classifier's half of an estimator that trains raw scores."""
+
+    _classifier_constraints: dict[str, list[Any]] = {
+        "loss": [StrOptions({"log_loss", "focal"})],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "focal_gamma": [Interval(Real, 0, None, closed="left")],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
 
     loss: str
     label_smoothing: float
@@ -35,11 +45,11 @@ class ClassifierEstimatorMixin(ClassifierMixin):
         return self._targets.public_classes
 
     def _learn_targets(self, y: Any) -> ClassTargets:
-        check_classification_targets(y)
+        _refuse_continuous(y)
         return ClassTargets.from_labels(y)
 
     def _check_targets(self, y: Any, targets: Any) -> None:
-        check_classification_targets(y)
+        _refuse_continuous(y)
         n_columns = 1 if y.ndim == 1 else y.shape[1]
         if n_columns != len(targets.classes) or (y.ndim == 1) != (targets.kind in ("binary", "multiclass")):
             raise ValueError(
@@ -66,14 +76,17 @@ class ClassifierEstimatorMixin(ClassifierMixin):
         if self.class_weight is None:
             return sample_weight
         weight = np.ones(y.shape[0]) if sample_weight is None else sample_weight
-        if y.ndim == 2:
+        if y.ndim == 2 and not isinstance(self.class_weight, str):
             return compute_sample_weight(self.class_weight, y) * weight
         used = weight != 0
-        classes = np.unique(y[used]) if self.class_weight == "balanced" else targets.classes[0]
-        # "balanced" counts weights, not rows, so that a weight of two stays the same as a repeated row.
-        of_class = compute_class_weight(self.class_weight, classes=classes, y=y[used], sample_weight=weight[used])
-        by_row = np.zeros_like(weight)
-        by_row[used] = of_class[np.searchsorted(classes, y[used])] * weight[used]
+        by_row = np.where(used, weight, 0.0)
+        for column, known in zip(_columns_of(y), targets.classes, strict=True):
+            classes = np.unique(column[used]) if isinstance(self.class_weight, str) else known
+            # "balanced" counts weights, not rows, so that a weight of two stays the same as a repeated row.
+            of_class = compute_class_weight(
+                self.class_weight, classes=classes, y=column[used], sample_weight=weight[used]
+            )
+            by_row[used] *= of_class[np.searchsorted(classes, column[used])]
         return by_row
 
     def _make_loss(self, targets: Any) -> Loss:
@@ -85,6 +98,8 @@ class ClassifierEstimatorMixin(ClassifierMixin):
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch over X and y, going on from the weights and the solver's state of the last call.
+
+        The schedules "cosine" and "onecycle" end after `max_iter` calls, when their rate is zero.
 
         Parameters
         ----------
@@ -132,6 +147,11 @@ class ClassifierEstimatorMixin(ClassifierMixin):
             return None
         columns = _as_columns(classes)
         if len(columns) == 1 and type_of_target(y) == "multilabel-indicator":
+            if not np.array_equal(columns[0], np.arange(np.shape(y)[1])):
+                raise ValueError(
+                    f"classes of multilabel y are the numbers of its columns, np.arange({np.shape(y)[1]}), got"
+                    f" {classes!r}."
+                )
             return ClassTargets.from_labels(check_array(y, accept_sparse="csr"))
         return ClassTargets.from_classes(columns, several=len(columns) > 1)
 
@@ -237,13 +257,30 @@ class ClassifierEstimatorMixin(ClassifierMixin):
         y, sample_weight = to_host(y), to_host(sample_weight)
         if self._targets.kind != "multioutput":
             return super().score(X, y, sample_weight)
-        right = (np.asarray(y) == self.predict(X)).all(axis=1)  # accuracy_score takes no such y
+        predicted, y = self.predict(X), np.asarray(y)  # accuracy_score takes no such y
+        if y.shape != predicted.shape:
+            raise ValueError(f"y must be of shape {predicted.shape}, as what is predicted for X, got {y.shape}.")
+        check_consistent_length(y, sample_weight)
+        right = (y == predicted).all(axis=1)
         return float(np.average(right, weights=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _refuse_continuous(y: Any) -> None:
+    # scikit-learn's own check also warns where there are many classes, as a batch of a stream may well have.
+    if type_of_target(y, input_name="y").startswith(("continuous", "unknown")):
+        check_classification_targets(y)
+
+
+def _columns_of(y: Any) -> Iterator[np.ndarray]:
+    if y.ndim == 1:
+        yield y
+    else:
+        yield from (y[:, [j]].toarray().ravel() if issparse(y) else y[:, j] for j in range(y.shape[1]))
 
 
 def _as_columns(classes: Any) -> list[np.ndarray]:

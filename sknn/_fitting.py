@@ -1,7 +1,7 @@
 """One fit between estimator and engine: the rows it trains and scores on, and its run to the end."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
+from sknn._images import Augment
 from sknn._input import check_weight_sum
 from sknn._lbfgs import minimize_lbfgs
 from sknn._losses import LINKS
@@ -31,6 +32,13 @@ class ScoredRows:
     rows: np.ndarray
     y: np.ndarray
     weight: np.ndarray | None
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield X and weights of some rows at a time, over all of them, on the device."""
+        order = torch.from_numpy(self.rows).to(self.X.device)
+        for part in pass_slices(len(self.rows), self.X.row_size):
+            X = self.X[order[part]]
+            yield X, None if self.weight is None else torch.from_numpy(self.weight[part]).to(X)
 
 
 @dataclass(frozen=True)
@@ -90,9 +98,9 @@ def split(
     return part(training), part(validation)
 
 
-def seed_dropout(module: nn.Module, device: torch.device, rng: np.random.RandomState, offset: int) -> None:
-    """Give the dropout layers a generator; the offset keeps the masks of one fit from coming back in the next."""
-    layers = [part for part in module.modules() if isinstance(part, Dropout)]
+def seed_layers(module: nn.Module, device: torch.device, rng: np.random.RandomState, offset: int) -> None:
+    """Give random layers a generator; the offset keeps the masks of one fit from coming back in the next."""
+    layers = [part for part in module.modules() if isinstance(part, Dropout | Augment)]
     if layers:
         generator = torch.Generator(device).manual_seed(int(rng.randint(2**31 - 1)) + offset)
         for layer in layers:
@@ -147,7 +155,7 @@ def run_lbfgs(fit: Fit, state: TrainState, progress: Progress) -> None:
     recipe = fit.recipe
     progress.begin()
     try:
-        failure = minimize_lbfgs(
+        failure, progress.loss = minimize_lbfgs(
             fit.step,
             fit.samples,
             fit.training.rows,

@@ -1,5 +1,6 @@
 """The parameters that all estimators share: their types, their ranges, and what they come to in one fit."""
 
+import math
 import warnings
 from numbers import Integral, Real
 from typing import Any
@@ -80,7 +81,7 @@ class HyperparametersMixin:
 
     def _recipe(self, n_rows: int, module: nn.Module) -> Recipe:
         """Resolve the hyperparameters for that many rows."""
-        batch_size = min(200, n_rows) if self.batch_size == "auto" else self.batch_size
+        batch_size = self._automatic_batch_size(n_rows) if self.batch_size == "auto" else self.batch_size
         if batch_size > n_rows:
             if self.solver in SOLVERS:
                 warnings.warn(
@@ -101,7 +102,7 @@ class HyperparametersMixin:
             learning_rate_init=float(self.learning_rate_init),
             lowers_rate=self.solver == "sgd",
             power_t=self.power_t,
-            max_iter=self.max_iter,
+            max_iter=self._n_epochs(math.ceil(n_rows / batch_size)),
             max_fun=self.max_fun,
             shuffle=self.shuffle,
             tol=self.tol,
@@ -111,17 +112,25 @@ class HyperparametersMixin:
             pairs=pairs,
         )
 
+    def _automatic_batch_size(self, n_rows: int) -> int:
+        """Return the batch size that "auto" stands for."""
+        return min(200, n_rows)
+
+    def _n_epochs(self, n_batches: int) -> int:
+        """Return the number of epochs at most, for that many batches in each."""
+        return int(self.max_iter)
+
     def _penalty(self) -> float:
         """Return the strength of the penalty in the loss; "adamw" decays the weights beside it."""
         return 0.0 if self.solver == "adamw" else float(self.alpha)
 
     def _make_solver(self, parameters: FlatParameters) -> Solver:
         options = SolverOptions(
-            momentum=self.momentum,
-            nesterovs_momentum=self.nesterovs_momentum,
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-            epsilon=self.epsilon,
+            momentum=float(self.momentum),
+            nesterovs_momentum=bool(self.nesterovs_momentum),
+            beta_1=float(self.beta_1),
+            beta_2=float(self.beta_2),
+            epsilon=float(self.epsilon),
             weight_decay=float(self.alpha) if self.solver == "adamw" else 0.0,
         )
         return Solver(self.solver, parameters.data, parameters.grad, parameters.weights, options)

@@ -26,7 +26,7 @@ class Validated(NamedTuple):
 
 def validate_rows(estimator: BaseEstimator, X: Any) -> Any:
     """Check X against the estimator's features, for prediction."""
-    return validate_data(estimator, to_host(X), accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)
+    return validate_data(estimator, X, accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)
 
 
 def validate_training(
@@ -35,7 +35,7 @@ def validate_training(
     """Check X, y and sample_weight; a column vector y becomes one-dimensional, with scikit-learn's warning."""
     X, y = validate_data(
         estimator,
-        to_host(X),
+        X,
         to_host(y),
         accept_sparse="csr",
         dtype=_INPUT_DTYPES,
@@ -51,6 +51,8 @@ def validate_training(
         y = column_or_1d(y, warn=True)
     if sample_weight is not None:
         sample_weight = _check_sample_weight(to_host(sample_weight), X, dtype=np.float64)
+        # Nothing can be divided by what a fit flushes to zero.
+        sample_weight = np.where(np.abs(sample_weight) < np.finfo(np.float32).tiny, 0.0, sample_weight)
     return Validated(X, y, sample_weight)
 
 

@@ -23,15 +23,17 @@ def minimize_lbfgs(
     max_fun: int,
     tol: float,
     after_iteration: Callable[[int, float, float], bool],
-) -> str:
-    """Minimise the loss over all those rows at once, and return why that failed, or an empty string.
+) -> tuple[str, float]:
+    """Minimise the loss over all those rows at once; return why that failed, or an empty string, and the last loss.
 
-    `after_iteration` is given the iteration's number, loss and seconds, and returns True to stop.
+    `after_iteration` is given the iteration's number, loss and seconds, and returns True to stop. Interrupted in the
+    middle of a line search, the parameters are those of the last iteration.
     """
     parameters = step.parameters
     order = torch.from_numpy(rows).to(samples.y.device)
     weight = None if samples.weight is None else samples.weight[order]
     total = parameters.data.new_full((1, 1), len(rows) if weight is None else float(weight.sum()))
+    reached = parameters.data[0].double().cpu().numpy().copy()
     n_iter, started = 0, time.perf_counter()
 
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -43,20 +45,26 @@ def minimize_lbfgs(
         return loss.item(), parameters.grad[0].double().cpu().numpy().copy()
 
     def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-        nonlocal n_iter, started
-        parameters.data.copy_(torch.from_numpy(intermediate_result.x))
+        nonlocal n_iter, started, reached
+        reached = intermediate_result.x.copy()
+        parameters.data.copy_(torch.from_numpy(reached))
         n_iter, seconds = n_iter + 1, time.perf_counter() - started
         if after_iteration(n_iter, float(intermediate_result.fun), seconds):
             raise StopIteration
         started = time.perf_counter()
 
-    result = scipy.optimize.minimize(
-        objective,
-        parameters.data[0].double().cpu().numpy().copy(),
-        method="L-BFGS-B",
-        jac=True,
-        callback=callback,
-        options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
-    )
+    try:
+        result = scipy.optimize.minimize(
+            objective,
+            reached,
+            method="L-BFGS-B",
+            jac=True,
+            callback=callback,
+            options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
+        )
+    except KeyboardInterrupt:
+        parameters.data.copy_(torch.from_numpy(reached))
+        raise
     parameters.data.copy_(torch.from_numpy(result.x))
-    return "" if result.success or result.status == _STOPPED else f"(status={result.status}): {result.message}"
+    done = result.success or result.status == _STOPPED
+    return "" if done else f"(status={result.status}): {result.message}", float(result.fun)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from sklearn.callback import CallbackContext
 
 from sknn._train import Epoch
@@ -16,7 +17,7 @@ class Progress:
 
     def __init__(self, loss_curve: list[float], validation_scores: list[float]) -> None:
         self.loss_curve, self.validation_scores = list(loss_curve), list(validation_scores)
-        self.n_iter = 0
+        self.n_iter, self.loss = 0, np.nan
         self._n_epochs = 0
         self._training_score: Callable[[], tuple[str, float]] | None = None
         self._context: CallbackContext | None = None
@@ -40,7 +41,8 @@ class Progress:
     def end(self, epoch: Epoch) -> bool:
         """Record an epoch, print it, and return whether a callback wants the fit to stop."""
         self.n_iter += 1
-        self.loss_curve.append(float(epoch.loss[0]))
+        self.loss = float(epoch.loss[0])
+        self.loss_curve.append(self.loss)
         if epoch.score is not None:
             self.validation_scores.append(float(epoch.score[0]))
         if self._training_score is not None:

@@ -1,9 +1,11 @@
 """What all regressors share: real targets in fit, and predict."""
 
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,6 +17,12 @@ from sknn.base import all_or_nothing
 
 class RegressorEstimatorMixin(RegressorMixin):
     """The regressor's half of an estimator that trains raw scores."""
+
+    _regressor_constraints: dict[str, list[Any]] = {
+        "loss": [StrOptions({"squared_error", "absolute_error", "huber", "poisson", "quantile"})],
+        "huber_delta": [Interval(Real, 0, None, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+    }
 
     loss: str
     huber_delta: float
@@ -51,6 +59,8 @@ class RegressorEstimatorMixin(RegressorMixin):
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch over X and y, going on from the weights and the solver's state of the last call.
+
+        The schedules "cosine" and "onecycle" end after `max_iter` calls, when their rate is zero.
 
         Parameters
         ----------

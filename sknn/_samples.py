@@ -125,7 +125,12 @@ class Orders:
         return self.rows()
 
 
+def pass_size(n_rows: int, row_size: int) -> int:
+    """Return how many rows at a time a pass over all of them reads."""
+    return max(1, min(_PASS_ROWS, _PASS_VALUES // max(row_size, 1), n_rows))
+
+
 def pass_slices(n_rows: int, row_size: int) -> Iterator[slice]:
     """Yield the slices in which a pass over all rows reads them."""
-    for start, stop in batch_bounds(n_rows, max(1, min(_PASS_ROWS, _PASS_VALUES // max(row_size, 1)))):
+    for start, stop in batch_bounds(n_rows, pass_size(n_rows, row_size)):
         yield slice(start, stop)

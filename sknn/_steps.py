@@ -3,10 +3,11 @@
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from sknn._losses import Loss
 from sknn._parameters import FlatParameters
@@ -36,7 +37,7 @@ class AutogradStep:
 
     def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, alpha: float = 0.0, autocast: bool = False) -> None:
         self.parameters = FlatParameters(modules)
-        self._modules, self._loss, self._alpha, self._autocast = modules, loss, alpha, autocast
+        self.modules, self._loss, self._alpha, self._autocast = modules, loss, alpha, autocast
 
     def __call__(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """Set the gradient of the objective over a batch (K, b, ...) and return the objective (K,)."""
@@ -47,7 +48,7 @@ class AutogradStep:
     def add_data_term(self, X: Tensor, y: Tensor, weight: Tensor | None, total: Tensor) -> Tensor:
         """Add the gradient of the loss over a batch divided by `total` (K, 1), and return that part of it (K,)."""
         values = []
-        for k, module in enumerate(self._modules):
+        for k, module in enumerate(self.modules):
             if not module.training:
                 module.train()
             with self._precision(X):
@@ -72,14 +73,33 @@ class AutogradStep:
     def raw_scores(self, X: Tensor) -> Tensor:
         """Return the raw scores (K, n, n_outputs) of rows X (n, ...)."""
         with self._precision(X):
-            return torch.stack([module.eval()(X) for module in self._modules]).to(X.dtype)
+            return torch.stack([module.eval()(X) for module in self.modules]).to(X.dtype)
 
     def to_module(self, k: int = 0) -> nn.Module:
         """Return model k as a module with its own storage, in eval mode."""
-        return detached_copy(self._modules[k])
+        return detached_copy(self.modules[k])
 
     def _precision(self, X: Tensor) -> AbstractContextManager[None]:
         return torch.autocast(X.device.type, torch.bfloat16) if self._autocast else nullcontext()
+
+
+@torch.no_grad()
+def multiply_adds(module: nn.Module, X: Tensor) -> int:
+    """Return what a forward pass of one row X (1, ...) costs: each weight once, or once for each place of a map."""
+    total = sum(parameter.numel() for parameter in module.parameters())
+
+    def count(convolution: Any, _: Any, maps: Tensor) -> None:
+        nonlocal total
+        total += convolution.weight.numel() * (maps[0, 0].numel() - 1)
+
+    hooks = [part.register_forward_hook(count) for part in module.modules() if isinstance(part, _ConvNd)]
+    try:
+        if hooks:
+            module.eval()(X)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
 
 
 def detached_copy(module: nn.Module) -> nn.Module:

@@ -132,8 +132,10 @@ class RealTargets:
         return y.reshape(len(y), -1)
 
     def score(self, raw: np.ndarray, predicted: np.ndarray, encoded: np.ndarray, weight: np.ndarray | None) -> float:
-        """Return R2, or NaN where predictions are not finite."""
-        return float(r2_score(encoded, predicted, sample_weight=weight)) if np.isfinite(predicted).all() else np.nan
+        """Return R2, or NaN where predictions are not finite or rows too few for it."""
+        if len(encoded) < 2 or not np.isfinite(predicted).all():
+            return np.nan
+        return float(r2_score(encoded, predicted, sample_weight=weight))
 
 
 def _no_indicators(y: Any) -> np.ndarray:

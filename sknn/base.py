@@ -15,22 +15,23 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sknn._devices import compute_scope, resolve_device, resolve_precision
-from sknn._fitting import Fit, ScoredRows, forward, run_lbfgs, run_solver, seed_dropout, split, warn_if_unfinished
+from sknn._fitting import Fit, ScoredRows, forward, run_lbfgs, run_solver, seed_layers, split, warn_if_unfinished
 from sknn._hyperparameters import HyperparametersMixin
 from sknn._input import (
     check_weight_sum,
     place_rows,
     place_targets,
     place_weights,
+    to_host,
     used_rows,
     validate_rows,
     validate_training,
 )
 from sknn._losses import Loss
 from sknn._progress import Progress
-from sknn._samples import Samples
+from sknn._samples import Samples, pass_size
 from sknn._solvers import SOLVERS
-from sknn._steps import AutogradStep, detached_copy
+from sknn._steps import AutogradStep, detached_copy, multiply_adds
 from sknn._targets import Targets
 from sknn._train import TrainState
 
@@ -80,6 +81,13 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
     def _make_module(self, n_outputs: int, rng: np.random.RandomState) -> nn.Module:
         """Return a new module on the CPU, its weights drawn."""
 
+    def _as_rows(self, X: Any, *, reset: bool) -> Any:
+        """Return X on the host with two dimensions; what else it may be like is learned with `reset`."""
+        return to_host(X)
+
+    def _learn_inputs(self, module: nn.Module, training: ScoredRows) -> None:
+        """Tell a new module what it has to know of the rows to train on."""
+
     @abstractmethod
     def _check_combinations(self) -> None:
         """Raise ValueError where parameters that are valid each do not go together."""
@@ -110,7 +118,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The targets: labels of any type in classification, real numbers in regression.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row; a weight of zero is an absent row.
+            Weight of each row; a weight of zero is an absent row, as is one below 1e-38.
         X_val : {array-like, sparse matrix, DataFrame, Tensor} of shape (n_val, n_features), default=None
             Rows that are scored after each epoch into `validation_scores_`, and that decide when to stop if
             `early_stopping` is on, instead of a part of X.
@@ -129,19 +137,22 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         ValueError
             If a parameter, X, y or the weights are not valid, or if training ends in weights that are not finite.
         """
-        given = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
-        # L-BFGS begins one iteration more than it runs.
-        context = self._init_callback_context(max_subtasks=self.max_iter + (self.solver not in SOLVERS))
-        context.call_on_fit_task_begin(estimator=self, **given)
         first = not (self.warm_start and hasattr(self, "module_"))
         fit = self._prepare(X, y, sample_weight, (X_val, y_val, sample_weight_val), first=first)
+        # L-BFGS begins one iteration more than it runs.
+        context = self._init_callback_context(max_subtasks=fit.recipe.max_iter + (self.solver not in SOLVERS))
+        given = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
+        context.call_on_fit_task_begin(estimator=self, **given)
         state, progress = self._resume(first)
+        if not first and fit.recipe.stop_on_score and fit.validation is not None:
+            # The weights to begin with may stay the best; scored on these rows, not on those of the fit before.
+            state.best_score[:] = np.nan_to_num(fit.validation_score(), nan=-np.inf)
         publish = functools.partial(self._fitted_attributes, fit, state, progress)
         if getattr(self, "_skl_callbacks", None):
             progress.call_back(context, estimator=self, reconstruction_attributes=publish, **given)
         with self._scope(fit, progress):
             if self.solver in SOLVERS:
-                finished = run_solver(fit, self._make_solver(fit.step.parameters), state, progress, self.max_iter)
+                finished = run_solver(fit, self._make_solver(fit.step.parameters), state, progress, fit.recipe.max_iter)
                 warn_if_unfinished(fit.recipe, finished)
             else:
                 run_lbfgs(fit, state, progress)
@@ -180,6 +191,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         """Validate, encode, place and build; nothing is trained and nothing published."""
         self._check_combinations()
         numeric = is_regressor(self)
+        X = self._as_rows(X, reset=first)
         X, y, sample_weight = validate_training(self, X, y, sample_weight, y_numeric=numeric, reset=first)
         if targets is None:
             targets = self._learn_targets(y) if first else self._continue_targets(y)
@@ -193,12 +205,14 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         wide = torch.float64 if self.solver == "lbfgs" and device.type != "mps" else dtype
         module = self._make_module(targets.n_outputs, rng) if first else self._continued_module(targets.n_outputs)
         module.to(device, wide)
-        seed_dropout(module, device, rng, 0 if first else self.t_)
+        seed_layers(module, device, rng, 0 if first else self.t_)
         step = AutogradStep([module], self._make_loss(targets), alpha=self._penalty(), autocast=autocast)
 
         placed = place_rows(X, device, wide)
         training = ScoredRows(placed, rows, encoded[rows], None if sample_weight is None else sample_weight[rows])
         training, held_out = self._hold_out(training, validation, targets, rng)
+        if first:
+            self._learn_inputs(module, training)
         samples = Samples(
             placed,
             place_targets(encoded, device, wide),
@@ -221,6 +235,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         if X is None or y is None:
             missing = "X_val" if X is None else "y_val"
             raise ValueError(f"Validation data needs both X_val and y_val, but {missing} was not given.")
+        X = self._as_rows(X, reset=False)
         X, y, sample_weight = validate_training(self, X, y, sample_weight, y_numeric=is_regressor(self), reset=False)
         self._check_targets(y, targets)
         if is_regressor(self) and len(y) < 2:
@@ -233,13 +248,17 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
     def _continued_module(self, n_outputs: int) -> nn.Module:
         """Return the parameters' module with the fitted weights, to train on from there."""
         module = self._make_module(n_outputs, np.random.RandomState(0))
-        try:
-            module.load_state_dict(self.module_.state_dict())
-        except RuntimeError as error:
+        new, old = module.state_dict(), self.module_.state_dict()
+        # By order, since a layer without weights, such as dropout, shifts the names of those after it.
+        described, learned = (
+            [(name.split(".")[-1], tuple(t.shape)) for name, t in state.items()] for state in (new, old)
+        )
+        if described != learned:
             raise ValueError(
                 "Training can only go on with the network of the fit before, but the parameters now describe another"
-                f" one: {error}"
-            ) from error
+                f" one: learned were {learned}, described are {described}."
+            )
+        module.load_state_dict(dict(zip(new, old.values(), strict=True)))
         return module
 
     def _resume(self, first: bool) -> tuple[TrainState, Progress]:
@@ -251,22 +270,21 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         state.no_improvement[:] = self._no_improvement_count
         if self.best_loss_ is not None:
             state.best_loss[:] = self.best_loss_
-        if self.best_validation_score_ is not None:
-            state.best_score[:] = self.best_validation_score_
         return state, Progress(self.loss_curve_, self.validation_scores_ or [])
 
     def _scope(self, fit: Fit, progress: Progress) -> AbstractContextManager[None]:
         """Prepare printing, and return the scope in which threads and denormals suit the fit."""
         if self.verbose:
             name = "accuracy" if is_classifier(self) else "R2"
-            progress.print_scores(self.max_iter, lambda: (name, fit.score(fit.training)))
-        return compute_scope(fit.recipe.batch_size * fit.step.parameters.data.shape[1], fit.device)
+            progress.print_scores(fit.recipe.max_iter, lambda: (name, fit.score(fit.training)))
+        work = fit.recipe.batch_size * multiply_adds(fit.step.modules[0], fit.training.X[:1])
+        return compute_scope(work, fit.device)
 
     def _fitted_attributes(self, fit: Fit, state: TrainState, progress: Progress) -> dict[str, Any]:
         """Return the fitted attributes of the model as it stands, with storage of their own."""
         scores = progress.validation_scores
-        best_score = float(np.fmax.reduce([-np.inf, *scores]))  # of those that are not NaN
         by_score = fit.recipe.stop_on_score and fit.validation is not None
+        best_score = state.best_score[0] if by_score else np.fmax.reduce([-np.inf, *scores])  # of those not NaN
         return {
             "module_": fit.step.to_module().to(dtype=fit.dtype),
             "device_": fit.device,
@@ -275,17 +293,18 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             "out_activation_": fit.targets.link,
             "n_iter_": progress.n_iter,
             "t_": state.n_seen,
-            "loss_": progress.loss_curve[-1] if progress.loss_curve else np.nan,
+            "loss_": progress.loss,
             "best_loss_": None if by_score else min(progress.loss_curve, default=np.inf),
             "loss_curve_": list(progress.loss_curve),
             "validation_scores_": list(scores) if fit.validation is not None else None,
-            "best_validation_score_": best_score if fit.validation is not None else None,
+            "best_validation_score_": float(best_score) if fit.validation is not None else None,
             "_no_improvement_count": int(state.no_improvement[0]),
         }
 
     def _publish(self, fit: Fit, attributes: dict[str, Any]) -> None:
         """Set the fitted attributes, unless the weights are not finite, or never were and early stopping undid them."""
-        undone = fit.recipe.stop_on_score and attributes["best_validation_score_"] == -np.inf and attributes["n_iter_"]
+        scores = (attributes["validation_scores_"] or [])[len(attributes["loss_curve_"]) - attributes["n_iter_"] :]
+        undone = fit.recipe.stop_on_score and scores and np.isnan(scores).all()
         if undone or not fit.step.parameters.finite(0):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
@@ -296,11 +315,18 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
 
     def _raw_scores(self, X: Any) -> Tensor:
         """Return the raw scores of rows X (n, n_outputs) on the device."""
+        return self._pass_forward(self.module_, X)
+
+    def _pass_forward(self, compute: Callable[[Tensor], Tensor], X: Any) -> Tensor:
+        """Return what comes of the rows of X, batch by batch, on the device."""
         check_is_fitted(self)
-        X = validate_rows(self, X)
-        dtype = next(self.module_.parameters()).dtype
+        X = validate_rows(self, self._as_rows(X, reset=False))
         with torch.inference_mode():
-            return forward(self.module_, place_rows(X, self.device_, dtype))
+            rows = place_rows(X, self.device_, next(self.module_.parameters()).dtype)
+            with compute_scope(
+                pass_size(len(rows), rows.row_size) * multiply_adds(self.module_, rows[:1]), self.device_
+            ):
+                return forward(compute, rows)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -127,7 +127,7 @@ def _one_batch(estimator: BaseTorchEstimator, X: Any, y: Any, sample_weight: Any
         twin.__dict__.update({name: value for name, value in vars(estimator).items() if name not in parameters})
     targets = estimator._targets if fitted else None
     fit = twin._prepare(X, y, sample_weight, (None, None, None), first=not fitted, targets=targets)
-    for part in fit.step._modules[0].modules():
+    for part in fit.step.modules[0].modules():
         if isinstance(part, (Dropout, nn.modules.dropout._DropoutNd)):
             part.p = 0.0
     return fit.step, fit.samples.batch(torch.from_numpy(fit.training.rows)[None])

@@ -1,9 +1,6 @@
 """The multi-layer perceptron classifier."""
 
-from numbers import Real
 from typing import Any
-
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from sknn._classifier import ClassifierEstimatorMixin
 from sknn._mlp import MLPEstimatorMixin
@@ -155,11 +152,8 @@ class MLPTorchClassifier(ClassifierEstimatorMixin, MLPEstimatorMixin, BaseTorchE
 
     _parameter_constraints = {
         **BaseTorchEstimator._parameter_constraints,
+        **ClassifierEstimatorMixin._classifier_constraints,
         **MLPEstimatorMixin._mlp_constraints,
-        "loss": [StrOptions({"log_loss", "focal"})],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "focal_gamma": [Interval(Real, 0, None, closed="left")],
-        "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
     def __init__(

@@ -1,9 +1,6 @@
 """The multi-layer perceptron regressor."""
 
-from numbers import Real
 from typing import Any
-
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from sknn._mlp import MLPEstimatorMixin
 from sknn._regressor import RegressorEstimatorMixin
@@ -151,10 +148,8 @@ class MLPTorchRegressor(RegressorEstimatorMixin, MLPEstimatorMixin, BaseTorchEst
 
     _parameter_constraints = {
         **BaseTorchEstimator._parameter_constraints,
+        **RegressorEstimatorMixin._regressor_constraints,
         **MLPEstimatorMixin._mlp_constraints,
-        "loss": [StrOptions({"squared_error", "absolute_error", "huber", "poisson", "quantile"})],
-        "huber_delta": [Interval(Real, 0, None, closed="neither")],
-        "quantile": [Interval(Real, 0, 1, closed="neither")],
     }
 
     def __init__(

@@ -1,5 +1,6 @@
 """Devices, dtypes and the scope of a fit; what is global stays as it was."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -160,6 +161,26 @@ def test_no_random_state_draws_from_numpy_as_in_scikit_learn():
     assert not np.array_equal(*drawn)
     np.random.seed(3)  # noqa: NPY002
     np.testing.assert_array_equal(fit(None).predict_proba(X), drawn[0])
+
+
+FORKED = """
+import multiprocessing
+from sklearn.datasets import load_iris
+from sknn import MLPTorchClassifier
+X, y = load_iris(return_X_y=True)
+network = MLPTorchClassifier(max_iter=1, device="cpu").fit(X, y)
+network.predict(X)
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.apply_async(network.score, (X, y)).get(60))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks of a process with threads are for Linux")
+def test_a_forked_process_predicts():
+    """Threads that the parent has started are missing in a fork, which would wait for them for ever."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore"}
+    run = subprocess.run([sys.executable, "-c", FORKED], env=environment, capture_output=True, text=True, timeout=120)
+    assert 0 <= float(run.stdout) <= 1, run.stderr
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")

@@ -48,12 +48,13 @@ def by_hand(X, y, weight):
 def test_finds_the_minimum_of_the_given_rows(weighted):
     X, y, weight, step, samples = make(weighted=weighted)
     rows, losses = np.arange(0, 60, 2), []
-    failure = minimize(step, samples, rows, lambda number, loss, seconds: losses.append((number, loss, seconds)))
+    failure, loss = minimize(step, samples, rows, lambda number, loss, seconds: losses.append((number, loss, seconds)))
     expected = by_hand(X[rows], y[rows], weight[rows])
     assert failure == ""
     np.testing.assert_allclose(step.parameters.data[0, :10], expected.x, atol=1e-4)
     assert [number for number, _, _ in losses] == list(range(1, len(losses) + 1))
     assert losses[-1][1] == pytest.approx(expected.fun, rel=1e-6)
+    assert loss == losses[-1][1]
     assert all(later[1] <= earlier[1] for earlier, later in pairwise(losses))
     assert all(seconds >= 0 for _, _, seconds in losses)
 
@@ -61,7 +62,7 @@ def test_finds_the_minimum_of_the_given_rows(weighted):
 def test_many_rows_are_read_in_parts():
     """More rows than one pass reads: the gradient is their sum, the penalty counts once."""
     X, y, weight, step, samples = make(n_rows=9000, weighted=True)
-    assert minimize(step, samples, np.arange(9000)) == ""
+    assert minimize(step, samples, np.arange(9000))[0] == ""
     np.testing.assert_allclose(step.parameters.data[0, :10], by_hand(X, y, weight).x, atol=1e-4)
 
 
@@ -74,7 +75,7 @@ def test_after_iteration_sees_the_weights_and_may_stop():
         seen.append((loss, value.item(), step.parameters.data.clone()))
         return number == 3
 
-    assert minimize(step, samples, np.arange(60), stop_at_three) == ""
+    assert minimize(step, samples, np.arange(60), stop_at_three)[0] == ""
     assert len(seen) == 3
     for loss, value, _ in seen:
         assert loss == pytest.approx(value, rel=1e-12)
@@ -87,13 +88,13 @@ def test_after_iteration_sees_the_weights_and_may_stop():
 )
 def test_a_limit_is_told(options, reason):
     *_, step, samples = make(hidden=(5,))
-    assert reason in minimize(step, samples, np.arange(60), **options)
+    assert reason in minimize(step, samples, np.arange(60), **options)[0]
 
 
 @pytest.mark.parametrize("tol", [1e-1, 1e-2, 1e-4])
 def test_tol_bounds_the_gradient(tol):
     *_, step, samples = make(hidden=(5,))
-    assert minimize(step, samples, np.arange(60), tol=tol) == ""
+    assert minimize(step, samples, np.arange(60), tol=tol)[0] == ""
     step(*samples.batch(torch.arange(60)[None]))
     assert step.parameters.grad.abs().max() <= tol
 
@@ -103,3 +104,37 @@ def test_float32_weights_stay_float32():
     minimize(step, samples, np.arange(60), tol=1e-4)
     assert step.parameters.data.dtype == torch.float32
     np.testing.assert_allclose(step.parameters.data[0, :10], by_hand(X, y, weight).x, atol=1e-2)
+
+
+def test_without_an_iteration_the_loss_is_that_of_the_start():
+    *_, step, samples = make()
+    batch = samples.batch(torch.arange(60)[None])
+    start = step(*batch).item()
+    assert minimize(step, samples, np.arange(60), tol=1e6) == ("", pytest.approx(start, rel=1e-12))
+    assert step(*batch).item() == start
+
+
+class InterruptedStep(AutogradStep):
+    """Presses Ctrl-C in its n-th evaluation."""
+
+    def interrupt_at(self, n):
+        self.left = n
+        return self
+
+    def add_data_term(self, *args):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return super().add_data_term(*args)
+
+
+@pytest.mark.parametrize("evaluations", range(12))
+def test_an_interrupt_leaves_the_weights_of_the_last_iteration(evaluations):
+    """And not those that a line search happens to try."""
+    *_, samples = make()
+    module = MLP(4, 2, (8,), "relu", random_state=0, dtype=torch.float64)
+    step = InterruptedStep([module], make_loss("log_loss", "logistic")).interrupt_at(evaluations)
+    seen = [step.parameters.data.clone()]
+    with pytest.raises(KeyboardInterrupt):
+        minimize(step, samples, np.arange(60), lambda *_: seen.append(step.parameters.data.clone()))
+    assert torch.equal(step.parameters.data, seen[-1])
