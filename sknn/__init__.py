@@ -1,9 +1,19 @@
 """Neural networks that behave like scikit-learn estimators."""
 
 from sknn.gradients import GradientCheck, check_gradients
+from sknn.lenet_classifier import LeNetClassifier
+from sknn.lenet_regressor import LeNetRegressor
 from sknn.mlp_classifier import MLPTorchClassifier
 from sknn.mlp_regressor import MLPTorchRegressor
 
 __version__ = "0.1.0"
 
-__all__ = ["GradientCheck", "MLPTorchClassifier", "MLPTorchRegressor", "__version__", "check_gradients"]
+__all__ = [
+    "GradientCheck",
+    "LeNetClassifier",
+    "LeNetRegressor",
+    "MLPTorchClassifier",
+    "MLPTorchRegressor",
+    "__version__",
+    "check_gradients",
+]

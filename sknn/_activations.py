@@ -14,3 +14,5 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "gelu": nn.GELU,
 }
+
+NEVER_DECREASING = ACTIVATIONS.keys() - {"silu", "gelu"}

@@ -1,16 +1,16 @@
 """Networks as plain `torch.nn.Module`s, usable and subclassable without scikit-learn."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sknn._activations import ACTIVATIONS
+from sknn._activations import ACTIVATIONS, NEVER_DECREASING
 from sknn._initializers import INITIALIZERS
 
-__all__ = ["MLP", "Dropout"]
+__all__ = ["MLP", "Dropout", "LeNet5"]
 
 
 class MLP(nn.Module):
@@ -70,9 +70,7 @@ class MLP(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        for name, value, valid in (("activation", activation, ACTIVATIONS), ("weight_init", weight_init, INITIALIZERS)):
-            if value not in valid:
-                raise ValueError(f"{name} must be one of {sorted(valid)}, got {value!r}.")
+        _check_names(activation=activation, weight_init=weight_init)
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise([n_features_in, *hidden_layer_sizes]):
             layers += [Linear(n_in, n_out, dtype=dtype)]
@@ -81,7 +79,7 @@ class MLP(nn.Module):
             layers += [Dropout(dropout)] if dropout else []
         n_last = hidden_layer_sizes[-1] if len(hidden_layer_sizes) else n_features_in
         self.layers = nn.Sequential(*layers, Linear(n_last, n_outputs, dtype=dtype))
-        self._draw_weights(activation, weight_init, random_state)
+        _draw_weights(self.linear_layers(), activation, weight_init, random_state)
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the raw scores.
@@ -108,21 +106,190 @@ class MLP(nn.Module):
         """
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
-    @torch.no_grad()
-    def _draw_weights(
-        self, activation: str, weight_init: str, random_state: int | np.random.RandomState | None
+
+class LeNet5(nn.Module):
+    """LeNet-5: two convolutions, each with a pooling after it, and three dense layers.
+
+    The layers have the names of the paper: the convolution `c1` (6 maps, 5 x 5), pooling s2 (2 x 2), the
+    convolution `c3` (16 maps, 5 x 5), pooling s4, then the dense layers `c5` (120), `f6` (84) and
+    `output`. An activation follows each of them but the pooling and the output.
+
+    Parameters
+    ----------
+    image_shape : tuple of int, default=(1, 32, 32)
+        Channels, height and width of the images, in pixels; at least 16 x 16.
+    n_outputs : int, default=10
+        Number of raw scores per image.
+    activation : str, default="relu"
+        Activation: "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus",
+        "silu" or "gelu".
+    pooling : {"max", "average"}, default="max"
+        What stands for each 2 x 2 pixels of a map.
+    dropout : float, default=0.0
+        Probability in [0, 1) that an output of `c5` or `f6` is dropped in training.
+    batch_norm : bool, default=False
+        Whether each layer but the output is batch-normalised before its activation.
+    weight_init : str, default="glorot_uniform"
+        How weights are drawn: "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",
+        "lecun_normal" or "normal", which is N(0, 0.01).
+    random_state : int, RandomState or None, default=None
+        Source of the initial weights; None draws a seed from torch's global generator.
+    dtype : torch.dtype or None, default=None
+        Floating dtype of the weights; None is torch's default dtype.
+
+    Raises
+    ------
+    ValueError
+        If images are smaller than 16 x 16, or a name is not one of those above.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
+    Proceedings of the IEEE, 1998.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sknn.modules import LeNet5
+    >>> network = LeNet5(random_state=0)
+    >>> network(torch.zeros(5, 1, 32, 32)).shape
+    torch.Size([5, 10])
+    >>> network.feature_maps(torch.zeros(5, 1, 32, 32), "c3").shape
+    torch.Size([5, 16, 10, 10])
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int] = (1, 32, 32),
+        n_outputs: int = 10,
+        activation: str = "relu",
+        *,
+        pooling: str = "max",
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        weight_init: str = "glorot_uniform",
+        random_state: int | np.random.RandomState | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        if random_state is None:
-            random_state = int(torch.randint(2**31 - 1, ()).item())
-        rng = random_state if isinstance(random_state, np.random.RandomState) else np.random.RandomState(random_state)
-        for layer in self.linear_layers():
-            weight, bias = INITIALIZERS[weight_init](rng, layer.in_features, layer.out_features, activation)
-            layer.weight.copy_(torch.from_numpy(weight.T))
-            layer.bias.copy_(torch.from_numpy(bias))
+        super().__init__()
+        _check_names(activation=activation, weight_init=weight_init, pooling=pooling)
+        channels, *size = image_shape
+        if min(size) < 16:
+            raise ValueError(f"LeNet5 needs images of at least 16 x 16 pixels, got image_shape={image_shape}.")
+        height, width = (((side - 4) // 2 - 4) // 2 for side in size)  # of s4
+
+        def norm(kind: type[nn.Module], n: int) -> nn.Module:
+            return kind(n, dtype=dtype) if batch_norm else nn.Identity()
+
+        self.c1 = Conv2d(channels, 6, 5, dtype=dtype)
+        self.c1_norm = norm(nn.BatchNorm2d, 6)
+        self.c3 = Conv2d(6, 16, 5, dtype=dtype)
+        self.c3_norm = norm(nn.BatchNorm2d, 16)
+        self.c5 = Linear(16 * height * width, 120, dtype=dtype)
+        self.c5_norm = norm(nn.BatchNorm1d, 120)
+        self.f6 = Linear(120, 84, dtype=dtype)
+        self.f6_norm = norm(nn.BatchNorm1d, 84)
+        self.output = Linear(84, n_outputs, dtype=dtype)
+        self.activation = ACTIVATIONS[activation]()
+        self.pool = POOLINGS[pooling](2)
+        self.dropout = Dropout(dropout)
+        # The largest of four pixels stays the largest under a function that never decreases, so that pooling may come
+        # first and leave a quarter of the work.
+        self._pool_first = pooling == "max" and activation in NEVER_DECREASING
+        _draw_weights([self.c1, self.c3, self.c5, self.f6, self.output], activation, weight_init, random_state)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the raw scores.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, channels, height, width)
+            The images, in the dtype of the weights.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_outputs)
+            The raw scores, before softmax or any other link.
+        """
+        for convolution, norm in ((self.c1, self.c1_norm), (self.c3, self.c3_norm)):
+            X = norm(convolution(X))
+            X = self.activation(self.pool(X)) if self._pool_first else self.pool(self.activation(X))
+        X = X.flatten(1)
+        for dense, norm in ((self.c5, self.c5_norm), (self.f6, self.f6_norm)):
+            X = self.dropout(self.activation(norm(dense(X))))
+        return self.output(X)
+
+    def feature_maps(self, X: Tensor, layer: str = "c3") -> Tensor:
+        """Return what one layer makes of images.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, channels, height, width)
+            The images.
+        layer : {"c1", "s2", "c3", "s4"}, default="c3"
+            The layer: a convolution with its activation, or the pooling after it.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_maps, map_height, map_width)
+            The maps; 16 of 10 x 10 for "c3" of 32 x 32 pixels.
+
+        Raises
+        ------
+        ValueError
+            If there is no layer of that name.
+        """
+        if layer not in FEATURE_LAYERS:
+            raise ValueError(f"layer must be one of {list(FEATURE_LAYERS)}, got {layer!r}.")
+        stages: list[Callable[[Tensor], Tensor]] = [
+            lambda X: self.activation(self.c1_norm(self.c1(X))),
+            self.pool,
+            lambda X: self.activation(self.c3_norm(self.c3(X))),
+            self.pool,
+        ]
+        for stage in stages[: FEATURE_LAYERS.index(layer) + 1]:
+            X = stage(X)
+        return X
+
+
+FEATURE_LAYERS = ("c1", "s2", "c3", "s4")
+POOLINGS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+_NAMES: dict[str, Collection[str]] = {"activation": ACTIVATIONS, "weight_init": INITIALIZERS, "pooling": POOLINGS}
+
+
+def _check_names(**names: str) -> None:
+    for parameter, name in names.items():
+        if name not in _NAMES[parameter]:
+            raise ValueError(f"{parameter} must be one of {sorted(_NAMES[parameter])}, got {name!r}.")
+
+
+@torch.no_grad()
+def _draw_weights(
+    layers: "Sequence[nn.Linear | nn.Conv2d]",
+    activation: str,
+    weight_init: str,
+    random_state: int | np.random.RandomState | None,
+) -> None:
+    if random_state is None:
+        random_state = int(torch.randint(2**31 - 1, ()).item())
+    rng = random_state if isinstance(random_state, np.random.RandomState) else np.random.RandomState(random_state)
+    for layer in layers:
+        n_out, n_in = layer.weight.flatten(1).shape
+        n_places = layer.weight[0, 0].numel()
+        weight, bias = INITIALIZERS[weight_init](rng, n_in, n_out, activation, n_places)
+        layer.weight.copy_(torch.from_numpy(weight.T).view_as(layer.weight))
+        layer.bias.copy_(torch.from_numpy(bias))  # type: ignore[union-attr]
 
 
 class Linear(nn.Linear):
     """`nn.Linear` that leaves its weights to its owner, so that building it moves no global random state."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights undrawn."""
+
+
+class Conv2d(nn.Conv2d):
+    """`nn.Conv2d` that leaves its weights to its owner too."""
 
     def reset_parameters(self) -> None:
         """Leave the weights undrawn."""

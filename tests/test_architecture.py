@@ -22,6 +22,7 @@ FLOORS = {
     # 1 matter
     "_parameters": 1,
     "_samples": 1,
+    "_images": 1,
     "modules": 1,
     # 2 motion
     "_steps": 2,
@@ -37,10 +38,12 @@ FLOORS = {
     "_classifier": 3.75,
     "_regressor": 3.75,
     "_mlp": 3.75,
+    "_lenet": 3.75,
     # 4 estimators
     "mlp_classifier": 4,
     "mlp_regressor": 4,
-    "lenet": 4,
+    "lenet_classifier": 4,
+    "lenet_regressor": 4,
     "torch_module": 4,
     # 5 tools
     "gradients": 5,
@@ -208,10 +211,10 @@ def test_sources_are_read():
         (imports_not_down, "_losses", "def late():\n    from ._activations import ACTIVATIONS"),
         (imports_not_down, "_steps", "from ._train import train"),
         (imports_not_down, "_targets", "from .base import anything"),
-        (imports_not_down, "lenet", "from . import __version__"),
-        (imports_not_down, "lenet", "from sknn import MLPTorchClassifier"),
-        (imports_not_down, "lenet", "from ._novelty import anything"),
-        (imports_of_the_reserved, "lenet", "from ._lbfgs import minimise"),
+        (imports_not_down, "lenet_classifier", "from . import __version__"),
+        (imports_not_down, "lenet_classifier", "from sknn import MLPTorchClassifier"),
+        (imports_not_down, "lenet_classifier", "from ._novelty import anything"),
+        (imports_of_the_reserved, "lenet_classifier", "from ._lbfgs import minimise"),
         (engine_knows_sklearn, "_train", "import sklearn"),
         (engine_knows_sklearn, "modules", "def late():\n    from sklearn.base import clone"),
         (stray_torch_distributed, "base", "import torch.distributed as dist"),

@@ -24,6 +24,7 @@ BEYOND = [check_param_validation, check_dataframe_column_names_consistency, chec
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:.*which are no square image:UserWarning"),
     pytest.mark.global_rng,
 ]
 
@@ -66,4 +67,6 @@ def test_every_check_is_yielded(estimator):
 
 
 def test_estimators_are_found():
-    assert {estimator.__name__ for estimator in ESTIMATORS} == {"MLPTorchClassifier", "MLPTorchRegressor"}
+    assert {estimator.__name__ for estimator in ESTIMATORS} == {
+        "LeNetClassifier", "LeNetRegressor", "MLPTorchClassifier", "MLPTorchRegressor",
+    }  # fmt: skip
