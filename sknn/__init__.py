@@ -5,6 +5,8 @@ from sknn.lenet_classifier import LeNetClassifier
 from sknn.lenet_regressor import LeNetRegressor
 from sknn.mlp_classifier import MLPTorchClassifier
 from sknn.mlp_regressor import MLPTorchRegressor
+from sknn.torch_classifier import TorchClassifier
+from sknn.torch_regressor import TorchRegressor
 
 __version__ = "0.1.0"
 
@@ -14,6 +16,8 @@ __all__ = [
     "LeNetRegressor",
     "MLPTorchClassifier",
     "MLPTorchRegressor",
+    "TorchClassifier",
+    "TorchRegressor",
     "__version__",
     "check_gradients",
 ]

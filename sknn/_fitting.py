@@ -43,7 +43,7 @@ class ScoredRows:
 
 @dataclass(frozen=True)
 class Fit:
-    """One fit, ready to run; `dtype` is that of the published module."""
+    """One fit, ready to run; `n_seen` rows were seen before it, and `dtype` is that of the published module."""
 
     step: AutogradStep
     samples: Samples
@@ -52,6 +52,7 @@ class Fit:
     training: ScoredRows
     validation: ScoredRows | None
     rng: np.random.RandomState
+    n_seen: int
     device: torch.device
     dtype: torch.dtype
 

@@ -1,5 +1,6 @@
 """What users pass as X, y and sample_weight, validated and put where the engine reads it."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,11 +81,13 @@ def check_weight_sum(weight: np.ndarray, name: str) -> None:
         raise ValueError(f"{name} must have a positive and finite sum, got a sum of {total:g}.")
 
 
-def place_rows(X: Any, device: torch.device, dtype: torch.dtype) -> DenseRows | HostRows:
+def place_rows(
+    X: Any, device: torch.device, dtype: torch.dtype, row_shape: Sequence[int] | None = None
+) -> DenseRows | HostRows:
     """Put validated X where batches are read from it."""
     values = X.data if scipy.sparse.issparse(X) else X
     _check_range(values, dtype, "X")
-    return place(X, device, dtype)
+    return place(X, device, dtype, row_shape)
 
 
 def place_targets(encoded: np.ndarray, device: torch.device, dtype: torch.dtype) -> Tensor:

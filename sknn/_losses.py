@@ -1,12 +1,13 @@
 """Losses on raw scores, each value beside its gradient, and the links from raw scores to predictions."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 # exp(50) = 5e21 is past every count; beyond it the Poisson loss continues as its tangent and stays finite.
 _LARGEST_LOG_RATE = 50.0
@@ -23,16 +24,21 @@ class Loss:
     gradient: Callable[[Tensor, Tensor], Tensor]
 
 
-def make_loss(name: str, link: str, parameter: float = 0.0, blocks: tuple[int, ...] = ()) -> Loss:
-    """Return the loss of that name for outputs behind that link.
+def make_loss(
+    name: str | Callable[..., Tensor], link: str, parameter: float = 0.0, blocks: tuple[int, ...] = ()
+) -> Loss:
+    """Return the loss of that name, or of the user's own, for outputs behind that link.
 
     `parameter` is the loss's one number: label smoothing, focusing exponent, Huber's delta or the quantile.
     `blocks` are the numbers of classes of each softmax; other links do not read them.
     """
-    if (name, link) not in LOSSES:
+    if callable(name):
+        loss = _own(name)
+    elif (name, link) in LOSSES:
+        loss = LOSSES[name, link](parameter)
+    else:
         valid = sorted({loss for loss, _ in LOSSES})
         raise ValueError(f"loss must be one of {valid}, got {name!r}.")
-    loss = LOSSES[name, link](parameter)
     return _over_blocks(loss, blocks) if link == "softmax" else loss
 
 
@@ -49,6 +55,33 @@ def _over_blocks(loss: Loss, blocks: tuple[int, ...]) -> Loss:
         return torch.cat([loss.gradient(z, t) for z, t in pairs(raw, y)], -1)
 
     return loss if len(blocks) == 1 else Loss(value, gradient)
+
+
+def _own(function: Callable[..., Tensor]) -> Loss:
+    """Return the loss of a user's function or module of raw scores and targets, its gradient by autograd."""
+    if isinstance(function, nn.Module):
+        function = copy.deepcopy(function)
+        if hasattr(function, "reduction"):
+            function.__dict__["reduction"] = "none"  # weights multiply the loss of each row
+
+    def value(raw: Tensor, y: Tensor) -> Tensor:
+        if isinstance(function, nn.Module):
+            function.to(raw)
+        flat = raw.shape[-1] == 1
+        values = function(raw.squeeze(-1) if flat else raw, y.squeeze(-1) if flat or not y.is_floating_point() else y)
+        if values.shape[:1] != raw.shape[:1]:
+            raise ValueError(
+                f"loss must return a value for each of {len(raw)} rows, got the shape {tuple(values.shape)}; for"
+                " functions of torch, reduction='none' does that."
+            )
+        return values.reshape(len(raw), -1).sum(-1)
+
+    def gradient(raw: Tensor, y: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaf = raw.detach().requires_grad_()
+            return torch.autograd.grad(value(leaf, y).sum(), leaf)[0]
+
+    return Loss(value, gradient)
 
 
 def _softmax_log_loss(smoothing: float) -> Loss:

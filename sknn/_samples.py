@@ -17,13 +17,16 @@ _PASS_ROWS, _PASS_VALUES = 4096, 2**24
 class HostRows:
     """Rows that stay on the host, sparse or mapped from disk, and are made dense a batch at a time."""
 
-    def __init__(self, X: Any, device: torch.device, dtype: torch.dtype) -> None:
-        self._X, self.device, self.dtype = X, device, dtype
+    def __init__(
+        self, X: Any, device: torch.device, dtype: torch.dtype, row_shape: Sequence[int] | None = None
+    ) -> None:
+        self._X, self.device, self.dtype, self._row_shape = X, device, dtype, row_shape
 
     def __getitem__(self, rows: "slice | Tensor") -> Tensor:
         batch = self._X[rows if isinstance(rows, slice) else rows.cpu().numpy()]
         batch = batch.toarray() if scipy.sparse.issparse(batch) else np.array(batch)
-        return torch.from_numpy(batch).to(self.device, self.dtype)
+        placed = torch.from_numpy(batch).to(self.device, self.dtype)
+        return placed if self._row_shape is None else placed.view(len(batch), *self._row_shape)
 
     def __len__(self) -> int:
         return self._X.shape[0]
@@ -37,8 +40,11 @@ class HostRows:
 class DenseRows:
     """Rows on the device in the dtype they came in, so that bytes of images stay bytes."""
 
-    def __init__(self, X: np.ndarray, device: torch.device, dtype: torch.dtype) -> None:
-        self._X = to_tensor(X).to(device, dtype if X.dtype.kind == "f" else None)
+    def __init__(
+        self, X: np.ndarray, device: torch.device, dtype: torch.dtype, row_shape: Sequence[int] | None = None
+    ) -> None:
+        placed = to_tensor(X).to(device, dtype if X.dtype.kind == "f" else None)
+        self._X = placed if row_shape is None else placed.reshape(len(X), *row_shape)
         self.device, self.dtype = device, dtype
 
     def __getitem__(self, rows: "slice | Tensor") -> Tensor:
@@ -54,11 +60,12 @@ class DenseRows:
         return math.prod(self._X.shape[1:])
 
 
-def place(X: Any, device: torch.device, dtype: torch.dtype) -> DenseRows | HostRows:
-    """Return rows of X that batches can be read from, as tensors of that dtype on that device."""
-    if scipy.sparse.issparse(X) or _is_mapped(X):
-        return HostRows(X, device, dtype)
-    return DenseRows(X, device, dtype)
+def place(
+    X: Any, device: torch.device, dtype: torch.dtype, row_shape: Sequence[int] | None = None
+) -> DenseRows | HostRows:
+    """Return rows of X that batches can be read from, as tensors of that dtype on that device, each of that shape."""
+    kind = HostRows if scipy.sparse.issparse(X) or _is_mapped(X) else DenseRows
+    return kind(X, device, dtype, row_shape)
 
 
 def to_tensor(array: np.ndarray) -> Tensor:

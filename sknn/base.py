@@ -2,7 +2,7 @@
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
@@ -84,6 +84,10 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
     def _as_rows(self, X: Any, *, reset: bool) -> Any:
         """Return X on the host with two dimensions; what else it may be like is learned with `reset`."""
         return to_host(X)
+
+    def _row_shape(self) -> Sequence[int] | None:
+        """Return the shape in which the module takes a row, if it is another than that of validated X."""
+        return None
 
     def _learn_inputs(self, module: nn.Module, training: ScoredRows) -> None:
         """Tell a new module what it has to know of the rows to train on."""
@@ -205,10 +209,11 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         wide = torch.float64 if self.solver == "lbfgs" and device.type != "mps" else dtype
         module = self._make_module(targets.n_outputs, rng) if first else self._continued_module(targets.n_outputs)
         module.to(device, wide)
-        seed_layers(module, device, rng, 0 if first else self.t_)
+        n_seen = 0 if first else self.t_
+        seed_layers(module, device, rng, n_seen)
         step = AutogradStep([module], self._make_loss(targets), alpha=self._penalty(), autocast=autocast)
 
-        placed = place_rows(X, device, wide)
+        placed = place_rows(X, device, wide, self._row_shape())
         training = ScoredRows(placed, rows, encoded[rows], None if sample_weight is None else sample_weight[rows])
         training, held_out = self._hold_out(training, validation, targets, rng)
         if first:
@@ -220,7 +225,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             weight is not None and bool((weight < 0).any()),
         )
         recipe = self._recipe(len(training.rows), module)
-        return Fit(step, samples, targets, recipe, training, held_out, rng, device, dtype)
+        return Fit(step, samples, targets, recipe, training, held_out, rng, n_seen, device, dtype)
 
     def _hold_out(
         self, training: ScoredRows, validation: tuple[Any, Any, Any], targets: Targets, rng: np.random.RandomState
@@ -242,7 +247,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             raise ValueError(f"y_val of a regressor needs at least 2 rows for R2 to be defined, got {len(y)}.")
         if sample_weight is not None:
             check_weight_sum(sample_weight, "sample_weight_val")
-        placed = place_rows(X, training.X.device, training.X.dtype)
+        placed = place_rows(X, training.X.device, training.X.dtype, self._row_shape())
         return training, ScoredRows(placed, np.arange(len(placed)), targets.encode(y), sample_weight)
 
     def _continued_module(self, n_outputs: int) -> nn.Module:
@@ -322,7 +327,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         check_is_fitted(self)
         X = validate_rows(self, self._as_rows(X, reset=False))
         with torch.inference_mode():
-            rows = place_rows(X, self.device_, next(self.module_.parameters()).dtype)
+            rows = place_rows(X, self.device_, next(self.module_.parameters()).dtype, self._row_shape())
             with compute_scope(
                 pass_size(len(rows), rows.row_size) * multiply_adds(self.module_, rows[:1]), self.device_
             ):

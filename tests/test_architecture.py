@@ -39,12 +39,14 @@ FLOORS = {
     "_regressor": 3.75,
     "_mlp": 3.75,
     "_lenet": 3.75,
+    "_module": 3.75,
     # 4 estimators
     "mlp_classifier": 4,
     "mlp_regressor": 4,
     "lenet_classifier": 4,
     "lenet_regressor": 4,
-    "torch_module": 4,
+    "torch_classifier": 4,
+    "torch_regressor": 4,
     # 5 tools
     "gradients": 5,
     "model_selection": 5,

@@ -68,5 +68,6 @@ def test_every_check_is_yielded(estimator):
 
 def test_estimators_are_found():
     assert {estimator.__name__ for estimator in ESTIMATORS} == {
-        "LeNetClassifier", "LeNetRegressor", "MLPTorchClassifier", "MLPTorchRegressor",
+        "LeNetClassifier", "LeNetRegressor", "MLPTorchClassifier", "MLPTorchRegressor", "TorchClassifier",
+        "TorchRegressor",
     }  # fmt: skip

@@ -1,0 +1,216 @@
+"""The regressor of a user's own module."""
+
+from typing import Any
+
+from sknn._module import ModuleEstimatorMixin
+from sknn._regressor import RegressorEstimatorMixin
+from sknn.base import BaseTorchEstimator
+
+
+class TorchRegressor(RegressorEstimatorMixin, ModuleEstimatorMixin, BaseTorchEstimator):
+    """Regressor that trains a module of your own.
+
+    Any `torch.nn.Module` gets the whole of the library: solvers, schedules, losses, weights, early stopping, callbacks,
+    sparse rows and images, pickles, devices.
+
+    Parameters
+    ----------
+    module : nn.Module class, function that returns a module, nn.Module or None, default=None
+        The network, from rows (n, *input_shape) to raw scores (n, n_outputs): one for each column
+        of y. A class or a function is called with `n_features_in` and `n_outputs`, as far as it
+        has parameters of these names or others without a default, and with `module_params`. A module is copied, and
+        trained on from its weights. None is `sknn.modules.MLP`.
+    module_params : dict or None, default=None
+        Further parameters of `module`; `module__<name>` sets one of them in `set_params` and in grids.
+    input_shape : tuple of int or None, default=None
+        Shape in which the module takes a row, such as (1, 28, 28) for rows of 784 pixels; None is that of X.
+    loss : str, nn.Module or callable, default="squared_error"
+        The loss, summed over the outputs: "squared_error" (half the square), "absolute_error", "huber", "quantile",
+        "poisson" (half the deviance; predicts exp(raw score) and needs y >= 0), or one of your own, which is called
+        with raw scores and targets, both (n,) or (n, n_outputs), and returns a value for each row (reduction="none"
+        in torch).
+    solver : {"adam", "sgd", "lbfgs", "adamw", "nadam", "rmsprop", "adagrad"}, default="adam"
+        How the weights are found; "lbfgs" is scipy's L-BFGS-B over all rows at once in float64.
+    alpha : float, default=0.0001
+        Strength of the L2 penalty, `alpha / 2` times the squared weights divided by the weight sum of the batch;
+        with "adamw" the rate at which weights decay instead.
+    batch_size : int or "auto", default="auto"
+        Rows per update; "auto" is min(200, n_samples). Not used by "lbfgs".
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine", "onecycle"}, default="constant"
+        How the learning rate changes. "invscaling" divides it by `t_ ** power_t` after each epoch and "adaptive"
+        by 5 on each plateau, both with "sgd" only; "cosine" lowers it to zero and "onecycle" raises it from 1/25
+        and lowers it again, per batch over `max_iter` epochs, with every solver but "lbfgs".
+    learning_rate_init : float, default=0.001
+        The learning rate to begin with; with "onecycle" the largest. Not used by "lbfgs".
+    power_t : float, default=0.5
+        Exponent of "invscaling".
+    max_iter : int, default=200
+        Number of epochs at most; of iterations for "lbfgs".
+    shuffle : bool, default=True
+        Whether rows are shuffled in each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Source of initial weights, validation split, order of rows and random layers. An int makes fits repeat bit
+        for bit on the CPU.
+    tol : float, default=0.0001
+        Improvement of the loss, or of the validation score, below which an epoch counts as without progress.
+    verbose : bool, default=False
+        Whether to print a line an epoch; the training score in it costs a forward pass over the training rows.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the fit before.
+    momentum : float, default=0.9
+        Momentum of "sgd", in [0, 1].
+    nesterovs_momentum : bool, default=True
+        Whether that momentum is Nesterov's.
+    early_stopping : bool, default=False
+        Whether to stop when the validation score no longer improves, and to keep the best weights. Validates on
+        `validation_fraction` of the rows unless `fit` is given `X_val` and `y_val`. Not used by "lbfgs".
+    validation_fraction : float, default=0.1
+        Share of the rows held out by `early_stopping`, in [0, 1).
+    beta_1 : float, default=0.9
+        Decay of the first moment of "adam", "adamw" and "nadam", in [0, 1).
+    beta_2 : float, default=0.999
+        Decay of the second moment of "adam", "adamw" and "nadam", in [0, 1).
+    epsilon : float, default=1e-08
+        Term that keeps divisions finite in "adam", "adamw", "nadam", "rmsprop" and "adagrad".
+    n_iter_no_change : int, default=10
+        Epochs in a row without progress after which to stop; `np.inf` never stops.
+    max_fun : int, default=15000
+        Number of loss evaluations of "lbfgs" at most.
+    huber_delta : float, default=1.0
+        Error up to which "huber" is quadratic; beyond it is linear.
+    quantile : float, default=0.5
+        The quantile in (0, 1) that "quantile" estimates.
+    max_grad_norm : float or None, default=None
+        Euclidean norm to which longer gradients are scaled down. Not used by "lbfgs".
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:N" or "mps"; "auto" is cuda, else mps, else cpu, chosen in `fit`.
+    dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+        What to compute in. "auto" follows X on the CPU (float64 X in float64, float32 and uint8 X in float32) and
+        is float32 elsewhere; "bfloat16" keeps float32 weights and multiplies in bfloat16.
+
+    Attributes
+    ----------
+    module_ : nn.Module
+        The trained module, in eval mode on `device_`.
+    input_shape_ : tuple of int
+        Shape in which the module takes a row.
+    device_ : torch.device
+        Where it was trained and predicts.
+    loss_ : float
+        Mean loss of the last epoch, the penalty included.
+    best_loss_ : float or None
+        Smallest loss of an epoch; None with `early_stopping`.
+    loss_curve_ : list of float
+        Loss of each epoch; with "lbfgs" of each iteration.
+    validation_scores_ : list of float or None
+        R2 of the validation rows after each epoch, if there are any.
+    best_validation_score_ : float or None
+        The best of them.
+    n_iter_ : int
+        Number of epochs of the last fit.
+    t_ : int
+        Number of rows seen in training.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X has names that are all strings.
+    n_outputs_ : int
+        Number of raw scores per row.
+    out_activation_ : str
+        "identity", or "exp" with `loss="poisson"`.
+
+    See Also
+    --------
+    TorchClassifier : The same for classes.
+    MLPTorchRegressor : The multi-layer perceptron, made of parameters.
+
+    Notes
+    -----
+    Layers that draw from torch's global generators, such as `nn.Dropout`, find them seeded from `random_state`; after
+    the fit they are where they were before. Fits in several threads at once share them.
+
+    A pickle holds a module that was defined in a script, a notebook or a function together with its code, so that
+    other processes can load it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from torch import nn
+    >>> from sknn import TorchRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> linear = TorchRegressor(nn.Linear, solver="lbfgs", alpha=0, random_state=0)
+    >>> round(linear.fit(X, y).score(X, y), 3)
+    0.518
+    """
+
+    _parameter_constraints = {
+        **BaseTorchEstimator._parameter_constraints,
+        **RegressorEstimatorMixin._regressor_constraints,
+        **ModuleEstimatorMixin._module_constraints,
+        "loss": [*RegressorEstimatorMixin._regressor_constraints["loss"], callable],
+    }
+
+    def __init__(
+        self,
+        module: Any = None,
+        module_params: dict[str, Any] | None = None,
+        input_shape: Any = None,
+        *,
+        loss: Any = "squared_error",
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        huber_delta: float = 1.0,
+        quantile: float = 0.5,
+        max_grad_norm: float | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        self.module = module
+        self.module_params = module_params
+        self.input_shape = input_shape
+        self.loss = loss
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.huber_delta = huber_delta
+        self.quantile = quantile
+        self.max_grad_norm = max_grad_norm
+        self.device = device
+        self.dtype = dtype
