@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -49,12 +49,28 @@ def resolve_precision(dtype: str, input_dtype: np.dtype, device: torch.device) -
 
 
 @contextmanager
+def plain_modes() -> Iterator[None]:
+    """Leave the modes that a caller may have set for torch: without gradients, autocast, another default device."""
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        if not torch.is_grad_enabled():
+            stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+@contextmanager
 def compute_scope(work: int, device: torch.device) -> Iterator[None]:
     """Choose threads for batches of `work` multiply-adds and flush denormals; restore both on leaving."""
     if device.type != "cpu":
         yield
         return
-    with _thread_limit(1 if work < _ONE_THREAD_WORK else torch.get_num_threads()), _flushed_denormals():
+    with _thread_limit(1 if work < _ONE_THREAD_WORK else None), _flushed_denormals():
         yield
 
 
@@ -64,28 +80,34 @@ _threads_outside = 0
 
 
 @contextmanager
-def _thread_limit(n_threads: int) -> Iterator[None]:
-    """Compute with at most that many threads.
+def _thread_limit(n_threads: int | None) -> Iterator[None]:
+    """Compute with at most that many threads, or with as many as outside.
 
     Scopes of several Python threads may overlap, so the number to restore is the one from before the first of them.
     """
     global _thread_scopes, _threads_outside
-    with _thread_lock:
-        if _thread_scopes == 0:
-            _threads_outside = torch.get_num_threads()
-        _thread_scopes += 1
-        torch.set_num_threads(min(n_threads, _threads_outside))
+    entered = False
     try:
+        with _thread_lock:
+            if _thread_scopes == 0:
+                _threads_outside = torch.get_num_threads()
+            _thread_scopes, entered = _thread_scopes + 1, True
+            torch.set_num_threads(min(n_threads or _threads_outside, _threads_outside))
         yield
     finally:
         with _thread_lock:
-            _thread_scopes -= 1
-            torch.set_num_threads(_threads_outside)
+            _thread_scopes -= entered
+            torch.set_num_threads(_threads_outside or torch.get_num_threads())
 
 
 @contextmanager
 def _flushed_denormals() -> Iterator[None]:
-    """Treat denormal numbers as zero: the moments of inputs that stay zero decay into them, and they are slow."""
+    """Treat denormal numbers as zero: the moments of inputs that stay zero decay into them, and they are slow.
+
+    The flag is the calling thread's; torch's other threads take it over from the one that starts them, and keep it.
+    """
+    if torch.get_num_threads() > 1:
+        torch.zeros(2**18).add_(1)  # starts them before the flag is set
     smallest = torch.full((), torch.finfo(torch.float64).tiny, dtype=torch.float64)
     flushed_outside = bool(smallest / 2 == 0)  # torch offers no way to read the flag
     torch.set_flush_denormal(True)

@@ -79,7 +79,7 @@ def rows_of_images(X: Any, channels_last: bool) -> Any:
     """Return images as rows of pixels, channel by channel."""
     if channels_last:
         X = np.moveaxis(X, -1, 1)
-    return X.reshape(len(X), -1)
+    return X.reshape(len(X), math.prod(X.shape[1:]))  # -1 stands for nothing where there are no images
 
 
 class ImageInput(nn.Module):
@@ -133,7 +133,10 @@ class ImageInput(nn.Module):
                 n += len(X) if weight is None else float(weight.sum())
             return (total / n).to(self.mean)
 
-        self.mean.copy_(mean(lambda images: images))
+        # Differences from one pixel are exact zeros in a channel of one value, so that no rounding passes for contrast.
+        first, _ = next(iter(batches()))
+        origin = self.images(first[:1])[0, :, :1, :1]  # (C, 1, 1)
+        self.mean.copy_(origin.flatten() + mean(lambda images: images - origin))
         deviation = mean(lambda images: (images - self.mean[:, None, None]).square_()).clamp_min_(0).sqrt_()
         self.scale.copy_(torch.where(deviation > 0, deviation, 1))
 

@@ -52,8 +52,6 @@ def validate_training(
         y = column_or_1d(y, warn=True)
     if sample_weight is not None:
         sample_weight = _check_sample_weight(to_host(sample_weight), X, dtype=np.float64)
-        # Nothing can be divided by what a fit flushes to zero.
-        sample_weight = np.where(np.abs(sample_weight) < np.finfo(np.float32).tiny, 0.0, sample_weight)
     return Validated(X, y, sample_weight)
 
 

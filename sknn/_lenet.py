@@ -164,6 +164,7 @@ class LeNetEstimatorMixin:
     def _n_epochs(self, n_batches: int) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
+        n_batches = 1 if self.solver == "lbfgs" else n_batches  # an iteration is one update, over all rows
         return min(max(math.ceil(_UPDATES / n_batches), _FEWEST_EPOCHS), _MOST_EPOCHS)
 
     def _learn_inputs(self, module: Any, training: ScoredRows) -> None:

@@ -108,7 +108,9 @@ def _logistic_log_loss(smoothing: float) -> Loss:
         return y if smoothing == 0 else y * (1 - smoothing) + smoothing / 2
 
     def value(raw: Tensor, y: Tensor) -> Tensor:
-        return -(F.logsigmoid(-raw) + raw * smooth(y)).sum(-1)
+        # The shorter forms lose their digits in one of the two terms where the loss is small.
+        target = smooth(y)
+        return -torch.lerp(F.logsigmoid(-raw), F.logsigmoid(raw), target).sum(-1)
 
     def gradient(raw: Tensor, y: Tensor) -> Tensor:
         return raw.sigmoid() - smooth(y)

@@ -43,7 +43,9 @@ class DenseRows:
     def __init__(
         self, X: np.ndarray, device: torch.device, dtype: torch.dtype, row_shape: Sequence[int] | None = None
     ) -> None:
-        placed = to_tensor(X).to(device, dtype if X.dtype.kind == "f" else None)
+        # Batches are widened as they are read; to widen all of them would take a second X.
+        narrower = X.dtype.kind == "f" and X.dtype.itemsize > dtype.itemsize
+        placed = to_tensor(X).to(device, dtype if narrower else None)
         self._X = placed if row_shape is None else placed.reshape(len(X), *row_shape)
         self.device, self.dtype = device, dtype
 
@@ -70,7 +72,7 @@ def place(
 
 def to_tensor(array: np.ndarray) -> Tensor:
     """Return a tensor of that array, sharing memory where strides and byte order allow it."""
-    if not array.dtype.isnative or min(array.strides, default=0) < 0:
+    if not array.dtype.isnative or any(step < 0 or step % array.itemsize for step in array.strides):
         array = np.array(array, dtype=array.dtype.newbyteorder("="))
     # torch.from_numpy warns of read-only memory, which nothing here writes to.
     return torch.from_numpy(array) if array.flags.writeable else torch.from_dlpack(array)

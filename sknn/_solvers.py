@@ -35,6 +35,8 @@ class Rule:
 
     slots: tuple[str, ...]
     update: Callable[["Solver", Rate], None]
+    counts_on_device: bool = False
+    """Whether it reads its steps there; the other rules would wait for the device at every update."""
 
 
 class Solver:
@@ -51,8 +53,10 @@ class Solver:
         self._weights = weights  # the columns of `data` that decay
         self.steps = 0
         self.slots = {slot: torch.zeros_like(data) for slot in self._rule.slots}
-        self.count = torch.zeros((), device=data.device)  # the steps again, as torch's rules want them
-        self.mu_product = torch.ones((), device=data.device)
+        where = data.device if self._rule.counts_on_device else torch.device("cpu")
+        # The steps again, as torch's rules want them.
+        self.count = torch.zeros((), dtype=torch.float32, device=where)
+        self.mu_product = torch.ones((), dtype=torch.float32, device=where)
 
     def update(self, learning_rate: Rate) -> None:
         """Move the parameters along their gradient, which may be overwritten."""
@@ -132,8 +136,8 @@ def _onecycle(step: float, n_steps: float) -> float:
 
 SOLVERS: dict[str, Rule] = {
     "sgd": Rule(("velocity",), _sgd),
-    "adam": Rule(("mean", "square"), _adam),
-    "adamw": Rule(("mean", "square"), _adamw),
+    "adam": Rule(("mean", "square"), _adam, counts_on_device=True),
+    "adamw": Rule(("mean", "square"), _adamw, counts_on_device=True),
     "nadam": Rule(("mean", "square"), _nadam),
     "rmsprop": Rule(("square",), _rmsprop),
     "adagrad": Rule(("square",), _adagrad),

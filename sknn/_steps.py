@@ -107,8 +107,12 @@ def detached_copy(module: nn.Module) -> nn.Module:
     memo: dict[int, object] = {}
     for parameter in module.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
-    for part in module.modules():
-        generator = getattr(part, "generator", None)
-        if generator is not None:
-            memo[id(generator)] = None
-    return copy.deepcopy(module, memo).eval()
+    parts: list[Any] = [part for part in module.modules() if getattr(part, "generator", None) is not None]
+    generators = {part: part.generator for part in parts}
+    try:
+        for part in generators:
+            part.generator = None
+        return copy.deepcopy(module, memo).eval()
+    finally:
+        for part, generator in generators.items():
+            part.generator = generator

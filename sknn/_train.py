@@ -88,6 +88,8 @@ def train(
     When the generator ends or is closed, models that stopped early, or whose stop depends on the score, are brought
     back to their last or best weights.
     """
+    if samples.may_cancel and len(rngs) > 1:
+        raise ValueError("Several models cannot be trained together on negative weights: each skips other batches.")
     orders = Orders(rows, rngs)
     kept = step.parameters.snapshot() if recipe.stop_on_score or len(rngs) > 1 else None
     try:
@@ -119,7 +121,7 @@ def _run_epoch(
     sums = step.parameters.data.new_zeros(len(order))
     for i, (start, stop) in enumerate(bounds):
         X, y, weight = samples.batch(order[:, start:stop])
-        if samples.may_cancel and not bool((weight.sum(1) > 0).all()):  # type: ignore[union-attr]
+        if samples.may_cancel and weight is not None and _cancels(weight):
             continue
         sums += step(X, y, weight) * (stop - start)
         if recipe.max_grad_norm < np.inf:
@@ -127,6 +129,12 @@ def _run_epoch(
         factor = schedule(state.n_epochs * len(bounds) + i, recipe.max_iter * len(bounds)) if schedule else 1.0
         solver.update(_rate(state.rate * factor, sums))
     return (sums / order.shape[1]).double().cpu().numpy()
+
+
+def _cancels(weight: Tensor) -> bool:
+    """Return whether there is nothing to divide by: weights of a batch that sum to zero, up to rounding, or less."""
+    smallest = weight.shape[1] * torch.finfo(weight.dtype).eps
+    return not bool((weight.sum(1) > smallest * weight.abs().sum(1)).all())
 
 
 def _rate(rates: np.ndarray, like: Tensor) -> Rate:

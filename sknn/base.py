@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sknn._devices import compute_scope, resolve_device, resolve_precision
+from sknn._devices import compute_scope, plain_modes, resolve_device, resolve_precision
 from sknn._fitting import Fit, ScoredRows, forward, run_lbfgs, run_solver, seed_layers, split, warn_if_unfinished
 from sknn._hyperparameters import HyperparametersMixin
 from sknn._input import (
@@ -37,13 +37,14 @@ from sknn._train import TrainState
 
 
 def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a method that fits: when it raises, the estimator is as it was before the call."""
+    """Decorate a method that fits: no mode of torch reaches it, and when it raises, the estimator is as before."""
 
     @functools.wraps(method)
     def restoring(self: BaseEstimator, *args: Any, **kwargs: Any) -> Any:
         before = dict(vars(self))
         try:
-            return method(self, *args, **kwargs)
+            with plain_modes():
+                return method(self, *args, **kwargs)
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -201,6 +202,9 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             targets = self._learn_targets(y) if first else self._continue_targets(y)
         self._check_targets(y, targets)
         encoded, weight = targets.encode(y), self._row_weights(y, sample_weight, targets)
+        if weight is not None:
+            # Nothing can be divided by what a fit flushes to zero.
+            weight = np.where(np.abs(weight) < np.finfo(np.float32).tiny, 0.0, weight)
         rows, rng = used_rows(weight, X.shape[0]), check_random_state(self.random_state)
 
         device = resolve_device(self.device)
@@ -326,7 +330,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         """Return what comes of the rows of X, batch by batch, on the device."""
         check_is_fitted(self)
         X = validate_rows(self, self._as_rows(X, reset=False))
-        with torch.inference_mode():
+        with plain_modes(), torch.inference_mode():
             rows = place_rows(X, self.device_, next(self.module_.parameters()).dtype, self._row_shape())
             with compute_scope(
                 pass_size(len(rows), rows.row_size) * multiply_adds(self.module_, rows[:1]), self.device_

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from torch import nn
 
+from sknn._devices import plain_modes
 from sknn.base import BaseTorchEstimator
 from sknn.modules import Dropout
 
@@ -89,6 +90,11 @@ def check_gradients(
         Both gradients and their largest differences. About 1e-8 is right for smooth activations; a unit that
         changes sides between the two points, as one of "relu" may, makes a larger one.
 
+    Raises
+    ------
+    ValueError
+        If `max_parameters` is below 1 or `h` not above 0, or where `fit` would raise it.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -98,11 +104,28 @@ def check_gradients(
     >>> check.max_absolute_error < 1e-6
     True
     """
+    if max_parameters < 1:
+        raise ValueError(f"max_parameters must be at least 1, got {max_parameters}.")
+    if not 0 < h < np.inf:
+        raise ValueError(f"h must be above 0 and finite, got {h}.")
+    with plain_modes():
+        return _check(estimator, X, y, sample_weight, h, max_parameters, check_random_state(random_state))
+
+
+def _check(
+    estimator: BaseTorchEstimator,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    h: float,
+    max_parameters: int,
+    rng: np.random.RandomState,
+) -> GradientCheck:
     step, batch = _one_batch(estimator, X, y, sample_weight)
     step(*batch)
     parameters, names = step.parameters.data[0], step.parameters.names()
     count = min(max_parameters, len(names))
-    chosen = np.sort(check_random_state(random_state).choice(len(names), count, replace=False))
+    chosen = np.sort(rng.choice(len(names), count, replace=False))
     analytic = step.parameters.grad[0].numpy()[chosen]
     numerical = np.empty(count)
     for i, place in enumerate(chosen):

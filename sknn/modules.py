@@ -301,12 +301,17 @@ class Dropout(nn.Module):
     Parameters
     ----------
     p : float, default=0.5
-        Probability that an element is zeroed in training; the others are scaled by 1 / (1 - p).
+        Probability in [0, 1) that an element is zeroed in training; the others are scaled by 1 / (1 - p).
 
     Attributes
     ----------
     generator : torch.Generator or None
         Source of the masks; None stands for torch's global generator.
+
+    Raises
+    ------
+    ValueError
+        If `p` is not in [0, 1).
 
     References
     ----------
@@ -322,6 +327,8 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout needs a probability in [0, 1), got {p!r}.")
         self.p = p
         self.generator: torch.Generator | None = None
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from sknn import MLPTorchClassifier, MLPTorchRegressor
+from sknn import MLPTorchClassifier, MLPTorchRegressor, check_gradients
 from sknn._devices import compute_scope, resolve_device, resolve_precision
 
 X, Y = load_digits(return_X_y=True)
@@ -161,6 +161,73 @@ def test_no_random_state_draws_from_numpy_as_in_scikit_learn():
     assert not np.array_equal(*drawn)
     np.random.seed(3)  # noqa: NPY002
     np.testing.assert_array_equal(fit(None).predict_proba(X), drawn[0])
+
+
+MODES = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "default device": lambda: torch.device("meta"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_modes_of_the_caller_do_not_reach_a_fit(mode):
+    parameters = {"dtype": "float32", "device": "cpu"}
+    outside = fit(**parameters)
+    with mode():
+        inside = fit(**parameters)
+        predicted = inside.predict_proba(X)
+        checked = check_gradients(MLPTorchClassifier((5,), "tanh", random_state=0), X[:20], Y[:20])
+    np.testing.assert_array_equal(predicted, outside.predict_proba(X))
+    assert checked.max_absolute_error < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("solver", ["adam", "adamw", "nadam", "rmsprop", "adagrad"])
+def test_default_dtype_of_the_caller_does_not_reach_a_fit(solver, dtype):
+    """Steps counted in bfloat16 would end at 256."""
+    parameters = {"solver": solver, "max_iter": 20, "batch_size": 15, "device": "cpu", "early_stopping": False}
+    expected = fit(**parameters).predict_proba(X)
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        np.testing.assert_array_equal(fit(**parameters).predict_proba(X), expected)
+    finally:
+        torch.set_default_dtype(default)
+
+
+LARGE_FIT = """
+import numpy as np
+import torch
+from sknn import MLPTorchClassifier
+X = np.random.default_rng(0).normal(size=(2000, 200))
+MLPTorchClassifier(max_iter=1, batch_size=1000, device="cpu", random_state=0).fit(X, X[:, 0] > 0)
+denormal = torch.full((4_000_000,), 1e-310, dtype=torch.float64)
+print(float(((denormal * 1) == 0).double().mean()))
+"""
+
+
+def test_no_thread_of_torch_goes_on_flushing_denormals():
+    """Threads started within a fit would take over its flag, and keep it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore"}
+    run = subprocess.run(
+        [sys.executable, "-c", LARGE_FIT], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert float(run.stdout) == 0, run.stderr
+
+
+def test_a_large_scope_within_a_small_one_has_all_threads():
+    """As where two Python threads fit at once."""
+    outside = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with compute_scope(SMALL, CPU):
+            assert torch.get_num_threads() == 1
+            with compute_scope(LARGE, CPU):
+                assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(outside)
 
 
 FORKED = """

@@ -97,6 +97,14 @@ def test_weights_too_small_to_divide_by_are_absent_rows():
     np.testing.assert_array_equal(tiny.predict_proba(X), absent.predict_proba(X))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_class_weights_too_small_to_divide_by_are_absent_classes(dtype):
+    parameters = {"batch_size": 20, "dtype": dtype}
+    tiny = network(class_weight={0: 1e-25, 1: 1.0, 2: 1.0}, **parameters).fit(X, Y, np.where(Y == 0, 1e-25, 1.0))
+    absent = network(**parameters).fit(X, Y, np.where(Y == 0, 0.0, 1.0))
+    np.testing.assert_array_equal(tiny.predict_proba(X), absent.predict_proba(X))
+
+
 @pytest.mark.parametrize("kind", ["columns", "labels"])
 def test_balanced_classes_of_several_columns_count_weights(kind):
     y = np.stack([Y, Y[::-1] > 0], axis=1) if kind == "columns" else np.stack([Y > 0, Y > 1], axis=1).astype(int)

@@ -149,6 +149,12 @@ def test_errors_of_known_gradients():
     assert GradientCheck(("a",), np.zeros(1), np.zeros(1)).max_relative_error == 0
 
 
+@pytest.mark.parametrize("arguments", [{"h": 0.0}, {"h": -1e-4}, {"h": np.inf}, {"max_parameters": 0}])
+def test_wrong_numbers_are_told(arguments):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))} must be .*, got {next(iter(arguments.values()))}"):
+        check_gradients(MLPTorchClassifier(), X, LABELS, **arguments)
+
+
 @pytest.mark.parametrize(
     ("options", "message"), [({"alpha": -1.0}, "alpha"), ({"solver": "lbfgs", "batch_norm": True}, "batch_norm")]
 )

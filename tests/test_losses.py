@@ -84,12 +84,22 @@ def test_softmax_log_loss_is_torchs_cross_entropy(smoothing, blocks):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_logistic_log_loss_is_torchs_binary_cross_entropy(smoothing):
+def test_logistic_log_loss_is_the_binary_cross_entropy(smoothing):
     raw, y = draw("logistic", ())
     value = make_loss("log_loss", "logistic", smoothing).value(raw, y)
     soft = torch.from_numpy(np.where(y == 1, 1 - smoothing / 2, smoothing / 2))
-    expected = F.binary_cross_entropy_with_logits(raw, soft, reduction="none").sum(-1)
+    expected = (soft * torch.logaddexp(-raw, torch.zeros(())) + (1 - soft) * torch.logaddexp(raw, torch.zeros(()))).sum(
+        -1
+    )
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_logistic_log_loss_keeps_its_digits_where_it_is_small():
+    loss = make_loss("log_loss", "logistic")
+    raw = torch.tensor([[12.0], [15.0], [20.0], [40.0]])
+    expected = np.log1p(np.exp(-raw.double().numpy().ravel()))
+    np.testing.assert_allclose(loss.value(raw, torch.ones(4, 1)), expected, rtol=1e-5)
+    np.testing.assert_allclose(loss.value(-raw, torch.zeros(4, 1)), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])

@@ -189,3 +189,10 @@ def test_dropout_without_a_generator_draws_from_torchs():
 def test_reprs_tell_the_numbers():
     assert repr(Dropout(0.3)) == "Dropout(p=0.3)"
     assert "Linear(in_features=4, out_features=7, bias=True)" in repr(MLP(4, 3, (7,), random_state=0))
+
+
+@pytest.mark.parametrize("p", [1.0, -0.5, float("nan")])
+def test_dropout_is_a_probability_below_one(p):
+    for make in (Dropout, lambda p: MLP(4, 2, dropout=p)):
+        with pytest.raises(ValueError, match=r"in \[0, 1\), got"):
+            make(p)

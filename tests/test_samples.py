@@ -56,10 +56,39 @@ def test_bytes_stay_bytes_until_they_are_read():
     assert rows.row_size == 64
 
 
+def test_narrow_floats_stay_narrow_until_they_are_read():
+    rows = place(X.astype(np.float32), CPU, torch.float64)
+    assert rows._X.dtype == torch.float32
+    assert rows[0:2].dtype == torch.float64
+    assert place(X, CPU, torch.float32)._X.dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     "array",
-    [X[::-1], X[:, ::-1], X[::2], X.T, X.astype(">f8"), X.astype(">f4")[::-1], np.asfortranarray(X), X[:0], X[0, 0:1]],
-    ids=["rows back", "columns back", "strides", "transposed", "big endian", "both", "fortran", "empty", "vector"],
+    [
+        X[::-1],
+        X[:, ::-1],
+        X[::2],
+        X.T,
+        X.astype(">f8"),
+        X.astype(">f4")[::-1],
+        np.asfortranarray(X),
+        X[:0],
+        X[0, 0:1],
+        np.zeros(9, dtype=[("label", "u1"), ("row", "f8", 4)])["row"],
+    ],
+    ids=[
+        "rows back",
+        "columns back",
+        "strides",
+        "transposed",
+        "big endian",
+        "both",
+        "fortran",
+        "empty",
+        "vector",
+        "field",
+    ],
 )
 @pytest.mark.parametrize("writeable", [True, False])
 def test_tensor_of_any_array(array, writeable):

@@ -339,6 +339,20 @@ def test_batches_whose_weights_cancel_out_are_skipped():
     assert torch.equal(cancelling.parameters, without.parameters)
 
 
+def test_weights_that_cancel_up_to_rounding_are_skipped_too():
+    weight = np.ones(43)
+    weight[:3] = [0.1, 0.2, -0.3]  # sums to 5.6e-17
+    rough = Training([0], weight=weight, rows=np.arange(9), shuffle=False, batch_size=3)
+    rough.run(3)
+    assert rough.solver.steps == 3 * 2
+    assert rough.parameters.abs().max() < 10
+
+
+def test_models_with_negative_weights_are_not_trained_together():
+    with pytest.raises(ValueError, match="negative weights"):
+        Training([0, 1], weight=np.where(np.arange(43) % 3, 1.0, -1.5)).run(1)
+
+
 def test_a_last_batch_of_one_row_joins_under_batch_norm():
     network = {"batch_norm": True}
     joined = Training([0], network=network, pairs=True, rows=np.arange(33), batch_size=16)
