@@ -59,6 +59,8 @@ def _over_blocks(loss: Loss, blocks: tuple[int, ...]) -> Loss:
 
 def _own(function: Callable[..., Tensor]) -> Loss:
     """Return the loss of a user's function or module of raw scores and targets, its gradient by autograd."""
+    if isinstance(function, type):
+        raise ValueError(f"loss must be an instance, such as {function.__name__}(), got the class.")
     if isinstance(function, nn.Module):
         function = copy.deepcopy(function)
         if hasattr(function, "reduction"):
@@ -69,10 +71,11 @@ def _own(function: Callable[..., Tensor]) -> Loss:
             function.to(raw)
         flat = raw.shape[-1] == 1
         values = function(raw.squeeze(-1) if flat else raw, y.squeeze(-1) if flat or not y.is_floating_point() else y)
-        if values.shape[:1] != raw.shape[:1]:
+        if not isinstance(values, Tensor) or values.shape[:1] != raw.shape[:1]:
+            got = f"the shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
             raise ValueError(
-                f"loss must return a value for each of {len(raw)} rows, got the shape {tuple(values.shape)}; for"
-                " functions of torch, reduction='none' does that."
+                f"loss must return a value for each of {len(raw)} rows, got {got}; for functions of torch,"
+                " reduction='none' does that."
             )
         return values.reshape(len(raw), -1).sum(-1)
 

@@ -2,10 +2,12 @@
 
 import copy
 import inspect
+import io
 import math
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any, Self
 
 import cloudpickle
@@ -13,12 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from sknn._fitting import Fit, ScoredRows
+from sknn._fitting import Fit
 from sknn._input import to_host
 from sknn._progress import Progress
 from sknn.modules import MLP, Dropout
 
 _PREFIX = "module__"
+_OF_THE_USER = ("module", "module_params", "module_", "loss")
+# Layers with which the same weights have another loss at each evaluation, or in each part of the rows.
+_RANDOM = (nn.modules.dropout._DropoutNd, Dropout, nn.RReLU, nn.modules.batchnorm._BatchNorm)
 
 
 class ModuleEstimatorMixin:
@@ -103,9 +108,12 @@ class ModuleEstimatorMixin:
             self.input_shape_ = given or shape  # of plain rows it is known after their validation
         if shape is None:
             return X
-        if math.prod(shape) != math.prod(self.input_shape_ or ()):
-            raise ValueError(f"X of shape {X.shape} has rows of shape {shape}, expected {self.input_shape_}.")
-        return X.reshape(len(X), -1)
+        expected = self.input_shape_ or ()
+        # Channels at another end, or rows and columns exchanged, have the same number of values.
+        alike = len(expected) == 1 or self.input_shape is not None or _without_ones(shape) == _without_ones(expected)
+        if math.prod(shape) != math.prod(expected) or not alike:
+            raise ValueError(f"X of shape {X.shape} has rows of shape {shape}, expected {expected}.")
+        return X.reshape(len(X), math.prod(shape))  # -1 stands for nothing where there are no rows
 
     def _row_shape(self) -> tuple[int, ...]:
         if self.input_shape_ is None:
@@ -129,11 +137,18 @@ class ModuleEstimatorMixin:
             )
         if not any(parameter.requires_grad for parameter in module.parameters()):
             raise ValueError(f"module {_name(type(module))} has no parameters to train.")
+        random = sorted({type(part).__name__ for part in module.modules() if isinstance(part, _RANDOM)})
+        if self.solver == "lbfgs" and random:
+            raise ValueError(
+                f"solver='lbfgs' needs a loss that is the same at every evaluation, but the module has {random}."
+            )
         return module
 
     def _built(self, n_outputs: int) -> nn.Module:
         """Return the module made of the parameters that its signature takes."""
         if isinstance(self.module, nn.Module):
+            if self.module_params:
+                self._check_names(self.module_params)
             return copy.deepcopy(self.module)
         make, given = self.module or MLP, dict(self.module_params or {})
         self._check_names(given)
@@ -158,14 +173,6 @@ class ModuleEstimatorMixin:
     def _check_combinations(self) -> None:
         """Leave it to the module, which is not there yet."""
 
-    def _learn_inputs(self, module: nn.Module, training: ScoredRows) -> None:
-        random = (nn.modules.dropout._DropoutNd, Dropout, nn.modules.batchnorm._BatchNorm)
-        found = sorted({type(part).__name__ for part in module.modules() if isinstance(part, random)})
-        if self.solver == "lbfgs" and found:
-            raise ValueError(
-                f"solver='lbfgs' needs a loss that is the same at every evaluation, but the module has {found}."
-            )
-
     @contextmanager
     def _scope(self, fit: Fit, progress: Progress) -> Iterator[None]:
         """Let layers that draw from torch's global generators do so without a trace, and alike in every fit."""
@@ -176,8 +183,13 @@ class ModuleEstimatorMixin:
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
         return state | {
-            name: _ByValue(state[name]) for name in ("module", "module_", "loss") if _has_no_address(state.get(name))
+            name: _ByValue(state[name]) for name in _OF_THE_USER if name in state and _has_no_address(state[name])
         }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # What copy.copy passes on went through no pickle, which would have opened the values.
+        opened = {name: value.value if isinstance(value, _ByValue) else value for name, value in state.items()}
+        super().__setstate__(opened)  # type: ignore[misc]
 
 
 @contextmanager
@@ -201,10 +213,34 @@ class _ByValue:
 
 
 def _has_no_address(value: Any) -> bool:
-    """Return whether a class, function or part of a module was defined in a script, a notebook or a function."""
-    if isinstance(value, nn.Module):
-        return any(_has_no_address(type(part)) for part in value.modules())
-    return getattr(value, "__module__", "") == "__main__" or "<" in getattr(value, "__qualname__", "")
+    """Return whether some class or function in it was defined in a script, a notebook or a function."""
+    try:
+        _Seeker(io.BytesIO()).dump(value)
+    except _NoAddressError:
+        return True
+    except Exception:  # it has no pickle at all, and pickling it will say why
+        return False
+    return False
+
+
+class _NoAddressError(Exception):
+    """Raised where the first class or function without an address is found."""
+
+
+class _Seeker(pickle.Pickler):
+    """Pickles all but tensors, to see the classes and functions that a pickle would look for when it is loaded."""
+
+    def persistent_id(self, value: Any) -> str | None:
+        return "tensor" if isinstance(value, torch.Tensor) else None
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, type | FunctionType) and (value.__module__ == "__main__" or "<" in value.__qualname__):
+            raise _NoAddressError
+        return NotImplemented
+
+
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _name(make: Any) -> str:

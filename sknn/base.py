@@ -257,6 +257,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
     def _continued_module(self, n_outputs: int) -> nn.Module:
         """Return the parameters' module with the fitted weights, to train on from there."""
         module = self._make_module(n_outputs, np.random.RandomState(0))
+        module.to(dtype=next(self.module_.parameters()).dtype)  # to load float64 weights as they are
         new, old = module.state_dict(), self.module_.state_dict()
         # By order, since a layer without weights, such as dropout, shifts the names of those after it.
         described, learned = (
