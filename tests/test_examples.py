@@ -88,8 +88,24 @@ LESSONS = {
         difference("huber with softplus"),
         difference("poisson with elu"),
     ],
+    "plot_08_residual_mlp": [
+        same(r"^the best has (\d) blocks$", 1, 2),
+        same(r"^test accuracy: (\S+)$", 0.96, 1),
+        same(r"^largest difference from central differences: (\S+)$", 0, 1e-7),
+    ],
+    "plot_09_small_resnet": [
+        same(r"^test accuracy: (\S+)$", 0.98, 1),
+        same(r"^of rows: the same digit for (\d+) of 450 test images$", 450, 450),
+    ],
+    "plot_10_embedding": [
+        same(r"^R2 of a linear model: (\S+)$", 0.7, 0.9),
+        same(r"^R2 with embeddings: (\S+)$", 0.97, 1),
+        same(r"^correlation with how busy districts are: (\S+)$", 0.95, 1),
+    ],
 }
-WITHOUT_IMAGES = {"plot_05_perceptron", "plot_06_linear_models"}
+WITHOUT_MNIST = {
+    "plot_05_perceptron", "plot_06_linear_models", "plot_08_residual_mlp", "plot_09_small_resnet", "plot_10_embedding"
+}  # fmt: skip
 SLOW = pytest.mark.skipif(not os.environ.get("SKNN_SLOW"), reason="takes a minute: set SKNN_SLOW=1 to run it")
 
 
@@ -144,7 +160,7 @@ def check_file(output, folder):
     [
         pytest.param(name, marks=SLOW if name == "plot_03_small_steps" else ())
         for name in LESSONS
-        if name not in WITHOUT_IMAGES
+        if name not in WITHOUT_MNIST
     ],
 )
 def test_lesson_holds_on_mnist(name, tmp_path, request):
