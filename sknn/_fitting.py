@@ -18,7 +18,7 @@ from sknn._losses import LINKS
 from sknn._progress import Progress
 from sknn._samples import DenseRows, HostRows, Samples, pass_slices
 from sknn._solvers import SCHEDULES, Solver
-from sknn._steps import AutogradStep
+from sknn._steps import AutogradStep, RowCost
 from sknn._targets import Targets
 from sknn._train import Epoch, Recipe, TrainState, train
 from sknn.modules import Dropout
@@ -46,6 +46,7 @@ class Fit:
     """One fit, ready to run; `n_seen` rows were seen before it, and `dtype` is that of the published module."""
 
     step: AutogradStep
+    cost: RowCost
     samples: Samples
     targets: Targets
     recipe: Recipe
@@ -58,7 +59,7 @@ class Fit:
 
     def score(self, scored: ScoredRows) -> float:
         """Return accuracy or R2 of the model as it stands."""
-        raw = forward(lambda X: self.step.raw_scores(X)[0], scored.X, scored.rows)
+        raw = forward(lambda X: self.step.raw_scores(X)[0], self.cost, scored.X, scored.rows)
         predicted = LINKS[self.targets.link](raw)
         return self.targets.score(raw.cpu().numpy(), predicted.cpu().numpy(), scored.y, scored.weight)
 
@@ -67,12 +68,14 @@ class Fit:
         return np.array([self.score(self.validation)])  # type: ignore[arg-type]
 
 
-def forward(compute: Callable[[Tensor], Tensor], X: DenseRows | HostRows, rows: np.ndarray | None = None) -> Tensor:
+def forward(
+    compute: Callable[[Tensor], Tensor], cost: RowCost, X: DenseRows | HostRows, rows: np.ndarray | None = None
+) -> Tensor:
     """Pass rows of X forward in batches and return what comes out, one after the other."""
     if rows is None:
-        return torch.cat([compute(X[part]) for part in pass_slices(len(X), X.row_size)])
+        return torch.cat([compute(X[part]) for part in pass_slices(len(X), cost.values)])
     order = torch.from_numpy(rows).to(X.device)
-    return torch.cat([compute(X[order[part]]) for part in pass_slices(len(rows), X.row_size)])
+    return torch.cat([compute(X[order[part]]) for part in pass_slices(len(rows), cost.values)])
 
 
 def split(
@@ -160,6 +163,7 @@ def run_lbfgs(fit: Fit, state: TrainState, progress: Progress) -> None:
             fit.step,
             fit.samples,
             fit.training.rows,
+            fit.cost,
             max_iter=recipe.max_iter,
             max_fun=recipe.max_fun,
             tol=recipe.tol,

@@ -8,7 +8,7 @@ import scipy.optimize
 import torch
 
 from sknn._samples import Samples, pass_slices
-from sknn._steps import AutogradStep
+from sknn._steps import AutogradStep, RowCost
 
 # scipy's status of a minimisation that its callback ended.
 _STOPPED = 99
@@ -18,6 +18,7 @@ def minimize_lbfgs(
     step: AutogradStep,
     samples: Samples,
     rows: np.ndarray,
+    cost: RowCost,
     *,
     max_iter: int,
     max_fun: int,
@@ -40,7 +41,7 @@ def minimize_lbfgs(
         parameters.data.copy_(torch.from_numpy(x))
         parameters.grad.zero_()
         loss = step.add_penalty(total)
-        for part in pass_slices(len(rows), samples.X.row_size):
+        for part in pass_slices(len(rows), cost.values):
             loss = loss + step.add_data_term(*samples.batch(order[None, part]), total)
         return loss.item(), parameters.grad[0].double().cpu().numpy().copy()
 

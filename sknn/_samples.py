@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 # Rows and values of one batch in a pass over all rows: enough to fill the cores, little enough to bound memory.
-_PASS_ROWS, _PASS_VALUES = 4096, 2**24
+_PASS_ROWS, _PASS_VALUES = 4096, 2**21
 
 
 class HostRows:

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -83,14 +83,22 @@ class AutogradStep:
         return torch.autocast(X.device.type, torch.bfloat16) if self._autocast else nullcontext()
 
 
+class RowCost(NamedTuple):
+    """What a forward pass of one row takes: multiply-adds, and the most values that exist at a time."""
+
+    multiply_adds: int
+    values: int
+
+
 @torch.no_grad()
-def multiply_adds(module: nn.Module, X: Tensor) -> int:
-    """Return what a forward pass of one row X (1, ...) costs: each weight once, or once for each place of a map."""
-    total = sum(parameter.numel() for parameter in module.parameters())
+def row_cost(module: nn.Module, X: Tensor) -> RowCost:
+    """Return what one row X (1, ...) costs: a product for each weight, or one for each weight and place of a map."""
+    products, values = sum(parameter.numel() for parameter in module.parameters()), X.numel()
 
     def count(convolution: Any, _: Any, maps: Tensor) -> None:
-        nonlocal total
-        total += convolution.weight.numel() * (maps[0, 0].numel() - 1)
+        nonlocal products, values
+        products += convolution.weight.numel() * (maps[0, 0].numel() - 1)
+        values = max(values, maps.numel())
 
     hooks = [part.register_forward_hook(count) for part in module.modules() if isinstance(part, _ConvNd)]
     try:
@@ -99,7 +107,7 @@ def multiply_adds(module: nn.Module, X: Tensor) -> int:
     finally:
         for hook in hooks:
             hook.remove()
-    return total
+    return RowCost(products, values)
 
 
 def detached_copy(module: nn.Module) -> nn.Module:

@@ -31,7 +31,7 @@ from sknn._losses import Loss
 from sknn._progress import Progress
 from sknn._samples import Samples, pass_size
 from sknn._solvers import SOLVERS
-from sknn._steps import AutogradStep, detached_copy, multiply_adds
+from sknn._steps import AutogradStep, detached_copy, row_cost
 from sknn._targets import Targets
 from sknn._train import TrainState
 
@@ -229,7 +229,8 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             weight is not None and bool((weight < 0).any()),
         )
         recipe = self._recipe(len(training.rows), module)
-        return Fit(step, samples, targets, recipe, training, held_out, rng, n_seen, device, dtype)
+        cost = row_cost(module, placed[:1])
+        return Fit(step, cost, samples, targets, recipe, training, held_out, rng, n_seen, device, dtype)
 
     def _hold_out(
         self, training: ScoredRows, validation: tuple[Any, Any, Any], targets: Targets, rng: np.random.RandomState
@@ -287,8 +288,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         if self.verbose:
             name = "accuracy" if is_classifier(self) else "R2"
             progress.print_scores(fit.recipe.max_iter, lambda: (name, fit.score(fit.training)))
-        work = fit.recipe.batch_size * multiply_adds(fit.step.modules[0], fit.training.X[:1])
-        return compute_scope(work, fit.device)
+        return compute_scope(fit.recipe.batch_size * fit.cost.multiply_adds, fit.device)
 
     def _fitted_attributes(self, fit: Fit, state: TrainState, progress: Progress) -> dict[str, Any]:
         """Return the fitted attributes of the model as it stands, with storage of their own."""
@@ -333,10 +333,9 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         X = validate_rows(self, self._as_rows(X, reset=False))
         with plain_modes(), torch.inference_mode():
             rows = place_rows(X, self.device_, next(self.module_.parameters()).dtype, self._row_shape())
-            with compute_scope(
-                pass_size(len(rows), rows.row_size) * multiply_adds(self.module_, rows[:1]), self.device_
-            ):
-                return forward(compute, rows)
+            cost = row_cost(self.module_, rows[:1])
+            with compute_scope(pass_size(len(rows), cost.values) * cost.multiply_adds, self.device_):
+                return forward(compute, cost, rows)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -11,7 +11,7 @@ import torch
 from sknn._lbfgs import minimize_lbfgs
 from sknn._losses import make_loss
 from sknn._samples import Samples, place
-from sknn._steps import AutogradStep
+from sknn._steps import AutogradStep, row_cost
 from sknn.modules import MLP
 
 
@@ -29,7 +29,8 @@ def make(n_rows=60, weighted=False, hidden=(), dtype=torch.float64):
 
 def minimize(step, samples, rows, after_iteration=lambda *_: False, **options):
     options = {"max_iter": 1000, "max_fun": 15000, "tol": 1e-8, **options}
-    return minimize_lbfgs(step, samples, rows, after_iteration=after_iteration, **options)
+    cost = row_cost(step.modules[0], samples.X[:1])
+    return minimize_lbfgs(step, samples, rows, cost, after_iteration=after_iteration, **options)
 
 
 def by_hand(X, y, weight):

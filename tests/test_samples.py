@@ -162,4 +162,4 @@ def test_a_pass_reads_every_row_once_in_bounded_parts(row_size):
     assert np.array_equal(np.concatenate([np.arange(part.start, part.stop) for part in parts]), np.arange(10_000))
     largest = max(part.stop - part.start for part in parts)
     assert largest <= 4096
-    assert largest == 1 or largest * row_size <= 2**24
+    assert largest == 1 or largest * row_size <= 2**21

@@ -12,8 +12,8 @@ from torch import nn
 
 from sknn._activations import ACTIVATIONS
 from sknn._losses import LOSSES, make_loss
-from sknn._steps import AutogradStep
-from sknn.modules import MLP
+from sknn._steps import AutogradStep, RowCost, row_cost
+from sknn.modules import MLP, LeNet5
 
 N_ROWS, BLOCKS = 12, (3, 2)
 PARAMETER = {"log_loss": 0.1, "focal": 1.5, "huber": 0.7, "quantile": 0.3}
@@ -227,3 +227,11 @@ def test_autocast_computes_in_bfloat16_and_keeps_wide_weights():
     torch.testing.assert_close(*(step.parameters.grad for step in (wide, narrow)), rtol=0.1, atol=0.02)
     assert not torch.equal(wide.raw_scores(X[0]), narrow.raw_scores(X[0]))
     torch.testing.assert_close(*values, rtol=0.02, atol=0)
+
+
+def test_cost_of_a_row_counts_each_place_of_a_map_and_the_widest_map():
+    dense = 4 * 6 + 6 + 6 * 3 + 3 + 3 * 5 + 5
+    assert row_cost(networks(1)[0], torch.zeros(1, 4, dtype=torch.float64)) == RowCost(dense, 4)
+    maps = 6 * 28 * 28 * 25 + 16 * 10 * 10 * 6 * 25
+    biases_of_maps, dense = 6 + 16, 400 * 120 + 120 + 120 * 84 + 84 + 84 * 10 + 10
+    assert row_cost(LeNet5(random_state=0), torch.zeros(1, 1, 32, 32)) == RowCost(maps + biases_of_maps + dense, 6 * 28 * 28)
