@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
+from sknn._autograd import RowCost
 from sknn._images import Augment
 from sknn._input import check_weight_sum
 from sknn._lbfgs import minimize_lbfgs
@@ -18,7 +19,7 @@ from sknn._losses import LINKS
 from sknn._progress import Progress
 from sknn._samples import DenseRows, HostRows, Samples, pass_slices
 from sknn._solvers import SCHEDULES, Solver
-from sknn._steps import AutogradStep, RowCost
+from sknn._steps import Step
 from sknn._targets import Targets
 from sknn._train import Epoch, Recipe, TrainState, train
 from sknn.modules import Dropout
@@ -45,7 +46,7 @@ class ScoredRows:
 class Fit:
     """One fit, ready to run; `n_seen` rows were seen before it, and `dtype` is that of the published module."""
 
-    step: AutogradStep
+    step: Step
     cost: RowCost
     samples: Samples
     targets: Targets

@@ -7,15 +7,16 @@ import numpy as np
 import scipy.optimize
 import torch
 
+from sknn._autograd import RowCost
 from sknn._samples import Samples, pass_slices
-from sknn._steps import AutogradStep, RowCost
+from sknn._steps import Step
 
 # scipy's status of a minimisation that its callback ended.
 _STOPPED = 99
 
 
 def minimize_lbfgs(
-    step: AutogradStep,
+    step: Step,
     samples: Samples,
     rows: np.ndarray,
     cost: RowCost,
@@ -39,10 +40,11 @@ def minimize_lbfgs(
 
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
         parameters.data.copy_(torch.from_numpy(x))
-        parameters.grad.zero_()
-        loss = step.add_penalty(total)
+        loss = torch.zeros_like(total[0])
         for part in pass_slices(len(rows), cost.values):
-            loss = loss + step.add_data_term(*samples.batch(order[None, part]), total)
+            X, y, weight = samples.batch(order[None, part])
+            loss += step.add_data_term(X, y, step.shares(weight, total), first=part.start == 0)
+        loss = step.add_penalty(loss, step.shares(None, total))
         return loss.item(), parameters.grad[0].double().cpu().numpy().copy()
 
     def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:

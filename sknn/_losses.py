@@ -22,6 +22,12 @@ class Loss:
 
     value: Callable[[Tensor, Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
+    both: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    """The two at once, where they share work."""
+
+    def value_and_gradient(self, raw: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the value and the gradient, in memory of its own."""
+        return self.both(raw, y) if self.both else (self.value(raw, y), self.gradient(raw, y))
 
 
 def make_loss(
@@ -67,6 +73,8 @@ def _own(function: Callable[..., Tensor]) -> Loss:
             function.__dict__["reduction"] = "none"  # weights multiply the loss of each row
 
     def value(raw: Tensor, y: Tensor) -> Tensor:
+        if raw.ndim == 3:
+            return torch.stack([value(*of_model) for of_model in zip(raw, y, strict=True)])
         if isinstance(function, nn.Module):
             function.to(raw)
         flat = raw.shape[-1] == 1
@@ -95,13 +103,17 @@ def _softmax_log_loss(smoothing: float) -> Loss:
         loss = -log_p.gather(-1, y).squeeze(-1)
         return loss if smoothing == 0 else torch.lerp(loss, -log_p.mean(-1), smoothing)
 
-    def gradient(raw: Tensor, y: Tensor) -> Tensor:
-        grad = raw.softmax(-1)
+    def both(raw: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        log_p = raw.log_softmax(-1)
+        loss = log_p.gather(-1, y).squeeze(-1).neg_()
+        if smoothing:
+            loss.lerp_(log_p.mean(-1).neg_(), smoothing)
+        grad = log_p.exp_()
         if smoothing:
             grad -= smoothing / raw.shape[-1]
-        return grad.scatter_add(-1, y, grad.new_full((), smoothing - 1).expand(y.shape))
+        return loss, grad.scatter_(-1, y, smoothing - 1, reduce="add")
 
-    return Loss(value, gradient)
+    return Loss(value, lambda raw, y: both(raw, y)[1], both)
 
 
 def _logistic_log_loss(smoothing: float) -> Loss:
@@ -159,7 +171,12 @@ def _logistic_focal(gamma: float) -> Loss:
 
 def _squared_error(_: float) -> Loss:
     """Half the squared error, summed over the outputs."""
-    return Loss(lambda raw, y: 0.5 * (raw - y).square().sum(-1), lambda raw, y: raw - y)
+
+    def both(raw: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        error = raw - y
+        return 0.5 * torch.linalg.vecdot(error, error), error
+
+    return Loss(lambda raw, y: 0.5 * (raw - y).square().sum(-1), lambda raw, y: raw - y, both)
 
 
 def _absolute_error(_: float) -> Loss:

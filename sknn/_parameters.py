@@ -24,8 +24,9 @@ class FlatParameters:
     """The parameters of K modules and their gradients as two tensors of shape (K, P).
 
     The modules' own parameters become views of them. Tensors of two or more dimensions come first: these columns,
-    `weights`, are what the penalty applies to. Matrices are stored transposed: (n_in, n_out), scikit-learn's `coefs_`.
-    Rows end in zeros up to whole vectors of the CPU, which no module sees.
+    `weights`, are what the penalty applies to. The longer side of a matrix is the one whose numbers lie side by side:
+    products with few columns are several times slower. Rows end in zeros up to whole vectors of the CPU, which no
+    module sees.
     """
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
@@ -49,11 +50,17 @@ class FlatParameters:
         start = 0
         for parameter in parameters:
             columns = slice(start, start + parameter.numel())
-            view = _view(self.data[k, columns], parameter.shape)
+            view = _view(self.data[k : k + 1, columns], parameter.shape)[0]
             view.copy_(parameter)
             parameter.data = view
-            parameter.grad = _view(self.grad[k, columns], parameter.shape)
+            parameter.grad = _view(self.grad[k : k + 1, columns], parameter.shape)[0]
             start = columns.stop
+
+    def views(self, flat: Tensor) -> list[Tensor]:
+        """Return views (K, ...) of `data` or `grad`, one for each tensor in their order."""
+        sizes = [parameter.numel() for parameter in self._first]
+        columns = flat[:, : sum(sizes)].split(sizes, dim=1)
+        return [_view(part, parameter.shape) for part, parameter in zip(columns, self._first, strict=True)]
 
     def names(self) -> list[str]:
         """Return the name of the tensor that each column belongs to, those of the zeros at the end left out."""
@@ -87,4 +94,7 @@ class FlatParameters:
 
 
 def _view(flat: Tensor, shape: torch.Size) -> Tensor:
-    return flat.view(shape[::-1]).T if len(shape) == 2 else flat.view(shape)
+    """Return columns (K, numel) in a shape (K, ...)."""
+    if len(shape) == 2 and shape[0] >= shape[1]:
+        return flat.view(len(flat), *shape[::-1]).mT
+    return flat.view(len(flat), *shape)

@@ -13,6 +13,9 @@ from torch import Tensor
 # Rows and values of one batch in a pass over all rows: enough to fill the cores, little enough to bound memory.
 _PASS_ROWS, _PASS_VALUES = 4096, 2**21
 
+# Values of X that are gathered at once for several batches: they stay in the cache of a core until they are read.
+_GATHERED_VALUES = 2**17
+
 
 class HostRows:
     """Rows that stay on the host, sparse or mapped from disk, and are made dense a batch at a time."""
@@ -25,7 +28,7 @@ class HostRows:
     def __getitem__(self, rows: "slice | Tensor") -> Tensor:
         batch = self._X[rows if isinstance(rows, slice) else rows.cpu().numpy()]
         batch = batch.toarray() if scipy.sparse.issparse(batch) else np.array(batch)
-        placed = torch.from_numpy(batch).to(self.device, self.dtype)
+        placed = torch.from_numpy(batch).to(self.device, self.dtype).contiguous()
         return placed if self._row_shape is None else placed.view(len(batch), *self._row_shape)
 
     def __len__(self) -> int:
@@ -51,7 +54,7 @@ class DenseRows:
 
     def __getitem__(self, rows: "slice | Tensor") -> Tensor:
         batch = self._X[rows] if isinstance(rows, slice) else self._X.index_select(0, rows)
-        return batch.to(self.dtype)
+        return batch.to(self.dtype).contiguous()  # products of another layout round otherwise
 
     def __len__(self) -> int:
         return len(self._X)
@@ -98,9 +101,24 @@ class Samples:
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return X (K, b, ...), y (K, b, ...) and weights (K, b) of those rows (K, b)."""
-        X = self.X[rows.flatten()]
+        flat = rows.flatten()
+        X, y = self.X[flat], self.y.index_select(0, flat)
         weight = None if self.weight is None else self.weight[rows]
-        return X.view(*rows.shape, *X.shape[1:]), self.y[rows], weight
+        return X.view(*rows.shape, *X.shape[1:]), y.view(*rows.shape, *y.shape[1:]), weight
+
+    def batches(self, order: Tensor, bounds: list[tuple[int, int]]) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Yield the batches with those bounds in rows (K, n); small ones are gathered several at a time."""
+        rows_at_once = _GATHERED_VALUES // max(self.X.row_size * len(order), 1)
+        n_batches = max(1, rows_at_once // max(bounds[0][1], 1))
+        for group in (bounds[i : i + n_batches] for i in range(0, len(bounds), n_batches)):
+            first = group[0][0]
+            X, y, weight = self.batch(order[:, first : group[-1][1]])
+            if len(group) == 1:
+                yield X, y, weight
+                continue
+            for start, stop in group:
+                rows = slice(start - first, stop - first)
+                yield X[:, rows], y[:, rows], None if weight is None else weight[:, rows]
 
 
 def batch_bounds(n_rows: int, batch_size: int, *, at_least_two: bool = False) -> list[tuple[int, int]]:

@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim.adagrad import adagrad
-from torch.optim.adam import adam
 from torch.optim.nadam import nadam
 from torch.optim.rmsprop import rmsprop
-from torch.optim.sgd import sgd
 
 # One rate for all models, or one for each as a tensor (K, 1), which only "sgd" takes.
 Rate = float | Tensor
@@ -42,8 +40,8 @@ class Rule:
 class Solver:
     """One update rule over the parameters of K models, with all that it remembers.
 
-    The rules are the functional forms that the classes of `torch.optim` call: constructing the first of those imports
-    torch's compiler, which takes longer than many a small fit. Rows of `data` have to be whole vectors of
+    The rules are what the classes of `torch.optim` call, fused kernels where there are some: constructing the first of
+    those imports torch's compiler, which takes longer than many a small fit. Rows of `data` have to be whole vectors of
     the CPU, as those of `FlatParameters` are, for a model to be trained among others as it is alone.
     """
 
@@ -84,8 +82,9 @@ def _sgd(solver: Solver, learning_rate: Rate) -> None:
     momentum = solver.options.momentum
     velocity = solver.slots["velocity"] if momentum else None
     nesterov = solver.options.nesterovs_momentum and momentum > 0
-    sgd([solver.data], [solver.grad], [velocity], lr=1.0, momentum=momentum, nesterov=nesterov, dampening=0.0,
-        weight_decay=0.0, maximize=False, fused=True)  # fmt: skip
+    velocities = [] if velocity is None else [velocity]
+    torch._fused_sgd_([solver.data], [solver.grad], velocities, lr=1.0, momentum=momentum, nesterov=nesterov,
+                      dampening=0.0, weight_decay=0.0, maximize=False, is_first_step=False)  # fmt: skip
 
 
 def _adam(solver: Solver, learning_rate: Rate, epsilon: float | None = None) -> None:
@@ -93,9 +92,10 @@ def _adam(solver: Solver, learning_rate: Rate, epsilon: float | None = None) -> 
     if epsilon is None:
         # scikit-learn adds epsilon before the second moment is corrected for its bias, torch after it.
         epsilon = options.epsilon / math.sqrt(1 - options.beta_2**solver.steps)
-    adam([solver.data], [solver.grad], [slots["mean"]], [slots["square"]], [], [solver.count], lr=float(learning_rate),
-         beta1=options.beta_1, beta2=options.beta_2, eps=epsilon, weight_decay=0.0, amsgrad=False, maximize=False,
-         fused=True)  # fmt: skip
+    solver.count += 1
+    torch._fused_adam_([solver.data], [solver.grad], [slots["mean"]], [slots["square"]], [], [solver.count],
+                       lr=float(learning_rate), beta1=options.beta_1, beta2=options.beta_2, weight_decay=0.0,
+                       eps=epsilon, amsgrad=False, maximize=False)  # fmt: skip
 
 
 def _adamw(solver: Solver, learning_rate: Rate) -> None:

@@ -119,15 +119,15 @@ def _run_epoch(
     bounds = batch_bounds(order.shape[1], recipe.batch_size, at_least_two=recipe.pairs)
     schedule = SCHEDULES.get(recipe.learning_rate)
     sums = step.parameters.data.new_zeros(len(order))
-    for i, (start, stop) in enumerate(bounds):
-        X, y, weight = samples.batch(order[:, start:stop])
+    rate = _rate(state.rate, sums)
+    for i, (X, y, weight) in enumerate(samples.batches(order, bounds)):
         if samples.may_cancel and weight is not None and _cancels(weight):
             continue
-        sums += step(X, y, weight) * (stop - start)
+        sums.add_(step(X, y, weight), alpha=X.shape[1])
         if recipe.max_grad_norm < np.inf:
             step.parameters.clip_gradient(recipe.max_grad_norm)
         factor = schedule(state.n_epochs * len(bounds) + i, recipe.max_iter * len(bounds)) if schedule else 1.0
-        solver.update(_rate(state.rate * factor, sums))
+        solver.update(rate * factor)
     return (sums / order.shape[1]).double().cpu().numpy()
 
 

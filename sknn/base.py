@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from sknn._autograd import detached_copy, row_cost
 from sknn._devices import compute_scope, plain_modes, resolve_device, resolve_precision
 from sknn._fitting import Fit, ScoredRows, forward, run_lbfgs, run_solver, seed_layers, split, warn_if_unfinished
 from sknn._hyperparameters import HyperparametersMixin
@@ -31,7 +32,7 @@ from sknn._losses import Loss
 from sknn._progress import Progress
 from sknn._samples import Samples, pass_size
 from sknn._solvers import SOLVERS
-from sknn._steps import AutogradStep, detached_copy, row_cost
+from sknn._steps import choose_step
 from sknn._targets import Targets
 from sknn._train import TrainState
 
@@ -215,7 +216,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         module.to(device, wide)
         n_seen = 0 if first else self.t_
         seed_layers(module, device, rng, n_seen)
-        step = AutogradStep([module], self._make_loss(targets), alpha=self._penalty(), autocast=autocast)
+        step = choose_step([module], self._make_loss(targets), alpha=self._penalty(), autocast=autocast)
 
         placed = place_rows(X, device, wide, self._row_shape())
         training = ScoredRows(placed, rows, encoded[rows], None if sample_weight is None else sample_weight[rows])

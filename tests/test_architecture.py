@@ -25,9 +25,11 @@ FLOORS = {
     "_images": 1,
     "modules": 1,
     # 2 motion
-    "_steps": 2,
-    "_train": 2.5,
-    "_lbfgs": 2.5,
+    "_autograd": 2,
+    "_fused": 2.2,
+    "_steps": 2.4,
+    "_train": 2.6,
+    "_lbfgs": 2.6,
     # 3 contract
     "_targets": 3,
     "_input": 3,

@@ -14,6 +14,12 @@ def networks(n_models, **options):
     return [MLP(3, 2, random_state=seed, **sizes) for seed in range(n_models)]
 
 
+def in_columns(matrix):
+    """Return a weight (n_out, n_in) as the buffer holds it: along its longer side."""
+    n_out, n_in = matrix.shape
+    return (matrix.T if n_out >= n_in else matrix).flatten()
+
+
 class Tied(nn.Module):
     """An autoencoder of one matrix, used twice, with a frozen shift and a convolution."""
 
@@ -53,12 +59,12 @@ def test_parameters_are_views_and_keep_their_values(n_models, batch_norm):
         assert all((p == 7).all() and (p.grad == 5).all() for p in module.parameters())
 
 
-def test_columns_are_coefs_then_biases():
+def test_columns_are_weights_then_biases():
     modules = networks(2, batch_norm=True)
     flat = FlatParameters(modules)
     for k, module in enumerate(modules):
         layers = module.linear_layers()
-        coefs = [layer.weight.detach().T.flatten() for layer in layers]  # (n_in, n_out), row by row
+        coefs = [in_columns(layer.weight.detach()) for layer in layers]
         vectors = [p.detach() for p in module.parameters() if p.ndim == 1]
         expected = torch.cat([*coefs, *vectors])
         assert torch.equal(flat.data[k, : len(expected)], expected)
@@ -97,8 +103,19 @@ def test_gradients_land_in_the_buffer():
     for k, twin in enumerate(networks(3)):
         twin(X).square().sum().backward()
         ordered = sorted(twin.parameters(), key=lambda p: p.ndim < 2)
-        expected = torch.cat([p.grad.T.flatten() if p.ndim == 2 else p.grad for p in ordered])
+        expected = torch.cat([in_columns(p.grad) if p.ndim == 2 else p.grad for p in ordered])
         torch.testing.assert_close(flat.grad[k, : len(expected)], expected)
+
+
+def test_views_are_the_tensors_of_all_models():
+    modules = networks(3)
+    flat = FlatParameters(modules)
+    views = flat.views(flat.data)
+    in_order = (sorted(module.parameters(), key=lambda p: p.ndim < 2) for module in modules)
+    for view, tensors in zip(views, zip(*in_order, strict=True), strict=True):
+        torch.testing.assert_close(view, torch.stack([tensor.detach() for tensor in tensors]), rtol=0, atol=0)
+        view.fill_(7)
+        assert all((tensor == 7).all() for tensor in tensors)
 
 
 def test_tied_parameters_are_stored_once_and_frozen_ones_not_at_all(tied):

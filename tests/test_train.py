@@ -10,10 +10,10 @@ import pytest
 import torch
 from sklearn.neural_network import MLPRegressor
 
+from sknn._autograd import AutogradStep
 from sknn._losses import make_loss
 from sknn._samples import Samples, place
 from sknn._solvers import SOLVERS, Solver, SolverOptions
-from sknn._steps import AutogradStep
 from sknn._train import Recipe, TrainState, train
 from sknn.modules import MLP, Dropout
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from sknn._activations import ACTIVATIONS
+from sknn._autograd import AutogradStep, RowCost, row_cost
 from sknn._losses import LOSSES, make_loss
-from sknn._steps import AutogradStep, RowCost, row_cost
 from sknn.modules import MLP, LeNet5
 
 N_ROWS, BLOCKS = 12, (3, 2)
@@ -95,7 +95,7 @@ def test_all_activations_are_written_out():
     assert FORWARD.keys() == ACTIVATIONS.keys()
     z = torch.linspace(-4, 4, 81, dtype=torch.float64)
     for name, forward in FORWARD.items():
-        torch.testing.assert_close(ACTIVATIONS[name]()(z), forward(z), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(ACTIVATIONS[name].module()(z), forward(z), rtol=1e-12, atol=1e-12)
 
 
 def test_weights_of_one_change_nothing_and_their_scale_cancels():
@@ -234,4 +234,6 @@ def test_cost_of_a_row_counts_each_place_of_a_map_and_the_widest_map():
     assert row_cost(networks(1)[0], torch.zeros(1, 4, dtype=torch.float64)) == RowCost(dense, 4)
     maps = 6 * 28 * 28 * 25 + 16 * 10 * 10 * 6 * 25
     biases_of_maps, dense = 6 + 16, 400 * 120 + 120 + 120 * 84 + 84 + 84 * 10 + 10
-    assert row_cost(LeNet5(random_state=0), torch.zeros(1, 1, 32, 32)) == RowCost(maps + biases_of_maps + dense, 6 * 28 * 28)
+    assert row_cost(LeNet5(random_state=0), torch.zeros(1, 1, 32, 32)) == RowCost(
+        maps + biases_of_maps + dense, 6 * 28 * 28
+    )

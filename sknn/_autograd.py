@@ -1,0 +1,138 @@
+"""The step of any module, differentiated by autograd; what a row costs; copies of a trained module."""
+
+import copy
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from sknn._losses import Loss
+from sknn._parameters import FlatParameters
+
+
+class Shares(NamedTuple):
+    """What the terms of the objective are multiplied by."""
+
+    rows: Tensor
+    """Of the loss of each row (K, b), or of all alike (K, 1)."""
+    decay: Tensor
+    """Of the weights in the gradient (K, 1): alpha divided by the sum of the rows' weights."""
+    half_decay: Tensor
+    """Of the squared norm of the weights in the loss (K,)."""
+
+
+class AutogradStep:
+    """The step of any `nn.Module`, differentiated by autograd; the reference for faster ones.
+
+    The objective is the weighted mean of the loss plus `alpha` / 2 times the squared norm of the weights, divided by
+    the batch's weight sum as in scikit-learn.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, alpha: float = 0.0, autocast: bool = False) -> None:
+        self.parameters = FlatParameters(modules)
+        self.modules, self._loss, self._alpha, self._autocast = modules, loss, alpha, autocast
+        self._shares: dict[int, Shares] = {}  # of rows that weigh the same, by their number
+
+    def __call__(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        """Set the gradient of the objective over a batch (K, b, ...) and return the objective (K,)."""
+        n_rows = y.shape[1]
+        if weight is not None:
+            shares = self.shares(weight, weight.sum(1, keepdim=True))
+        elif n_rows in self._shares:
+            shares = self._shares[n_rows]
+        else:
+            shares = self._shares[n_rows] = self.shares(None, X.new_full((len(X), 1), n_rows))
+        return self.add_penalty(self.add_data_term(X, y, shares, first=True), shares)
+
+    def shares(self, weight: Tensor | None, total: Tensor) -> Shares:
+        """Return the shares of rows of that weight (K, b), or 1, and of the penalty where all rows weigh `total`."""
+        decay = self._alpha / total
+        return Shares((1 if weight is None else weight) / total, decay, 0.5 * decay.squeeze(1))
+
+    def add_data_term(self, X: Tensor, y: Tensor, shares: Shares, *, first: bool = False) -> Tensor:
+        """Add the gradient of the loss over a batch and return that part of the loss (K,).
+
+        The first term of a gradient replaces the one that is there.
+        """
+        if first:
+            self.parameters.grad.zero_()
+        values = []
+        for k, module in enumerate(self.modules):
+            if not module.training:
+                module.train()
+            with self._precision(X):
+                raw = module(X[k])  # (b, n_outputs)
+            share = shares.rows[k]
+            scores = raw.detach().to(share.dtype)
+            with torch.no_grad():
+                value, gradient = self._loss.value_and_gradient(scores, y[k])
+                values.append((value * share).sum())
+            raw.backward((gradient * share.unsqueeze(-1)).to(raw.dtype))
+        return torch.stack(values)
+
+    def add_penalty(self, loss: Tensor, shares: Shares) -> Tensor:
+        """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
+        if self._alpha == 0:
+            return loss
+        weights = self.parameters.weights
+        self.parameters.weights_grad.addcmul_(weights, shares.decay)
+        return torch.addcmul(loss, shares.half_decay, torch.linalg.vecdot(weights, weights))
+
+    @torch.no_grad()
+    def raw_scores(self, X: Tensor) -> Tensor:
+        """Return the raw scores (K, n, n_outputs) of rows X (n, ...)."""
+        with self._precision(X):
+            return torch.stack([module.eval()(X) for module in self.modules]).to(X.dtype)
+
+    def to_module(self, k: int = 0) -> nn.Module:
+        """Return model k as a module with its own storage, in eval mode."""
+        return detached_copy(self.modules[k])
+
+    def _precision(self, X: Tensor) -> AbstractContextManager[None]:
+        return torch.autocast(X.device.type, torch.bfloat16) if self._autocast else nullcontext()
+
+
+class RowCost(NamedTuple):
+    """What a forward pass of one row takes: multiply-adds, and the most values that exist at a time."""
+
+    multiply_adds: int
+    values: int
+
+
+@torch.no_grad()
+def row_cost(module: nn.Module, X: Tensor) -> RowCost:
+    """Return what one row X (1, ...) costs: a product for each weight, or one for each weight and place of a map."""
+    products, values = sum(parameter.numel() for parameter in module.parameters()), X.numel()
+
+    def count(convolution: Any, _: Any, maps: Tensor) -> None:
+        nonlocal products, values
+        products += convolution.weight.numel() * (maps[0, 0].numel() - 1)
+        values = max(values, maps.numel())
+
+    hooks = [part.register_forward_hook(count) for part in module.modules() if isinstance(part, _ConvNd)]
+    try:
+        if hooks:
+            module.eval()(X)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return RowCost(products, values)
+
+
+def detached_copy(module: nn.Module) -> nn.Module:
+    """Copy a module for prediction: own storage for each parameter, no gradients kept, no generators, eval mode."""
+    memo: dict[int, object] = {}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+    parts: list[Any] = [part for part in module.modules() if getattr(part, "generator", None) is not None]
+    generators = {part: part.generator for part in parts}
+    try:
+        for part in generators:
+            part.generator = None
+        return copy.deepcopy(module, memo).eval()
+    finally:
+        for part, generator in generators.items():
+            part.generator = generator

@@ -1,0 +1,119 @@
+"""The step of plain multi-layer perceptrons: forward and backward by hand, into memory that is there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from sknn._activations import ACTIVATIONS, Activation
+from sknn._autograd import AutogradStep, Shares
+from sknn._losses import Loss
+from sknn.modules import MLP, Linear
+
+# The print of a module tells its parameters too, such as the slope of a LeakyReLU.
+_BY_PRINT = {repr(activation.module()): activation for activation in ACTIVATIONS.values()}
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer's parameters and their gradients, as views of those of all K models."""
+
+    weight: Tensor  # (K, n_in, n_out)
+    transposed: Tensor  # (K, n_out, n_in), the same memory
+    bias: Tensor  # (K, 1, n_out)
+    weight_grad: Tensor
+    bias_grad: Tensor
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What a batch of b rows is computed in; of hidden layers, one tensor (K, b, n) each."""
+
+    before: list[Tensor]
+    after: list[Tensor]
+    transposed: list[Tensor]  # (K, n, b), the memory of `after`
+    grad: list[Tensor]
+    raw: Tensor  # with the scores of an output side by side: products with few columns are slow
+
+
+class FusedMLPStep(AutogradStep):
+    """The step of K multi-layer perceptrons without dropout and batch normalisation."""
+
+    def __init__(self, modules: Sequence[MLP], loss: Loss, *, alpha: float = 0.0) -> None:
+        super().__init__(modules, loss, alpha=alpha)
+        self._activation = _activation(modules[0])
+        data, grad = (self.parameters.views(of) for of in (self.parameters.data, self.parameters.grad))
+        n = len(modules[0].linear_layers())
+        self._layers = [
+            _Layer(weight.mT, weight, bias.unsqueeze(1), weight_grad.mT, bias_grad.unsqueeze(1))
+            for weight, bias, weight_grad, bias_grad in zip(data[:n], data[n:], grad[:n], grad[n:], strict=True)
+        ]
+        self._memories: dict[int, _Memory] = {}
+
+    def add_data_term(self, X: Tensor, y: Tensor, shares: Shares, *, first: bool = False) -> Tensor:
+        """Add the gradient of the loss over a batch and return that part of the loss (K,)."""
+        memory = self._memory(X.shape[1])
+        value, grad = self._loss.value_and_gradient(self._forward(X, memory), y)
+        self._backward(X, grad.mul_(shares.rows.unsqueeze(-1)), memory, first=first)
+        return value.mul_(shares.rows).sum(1)
+
+    def _forward(self, X: Tensor, memory: _Memory) -> Tensor:
+        for layer, before, after in zip(self._layers[:-1], memory.before, memory.after, strict=True):
+            torch.baddbmm(layer.bias, X, layer.weight, out=before)
+            self._activation.forward_(before, after)
+            X = after
+        return torch.baddbmm(self._layers[-1].bias, X, self._layers[-1].weight, out=memory.raw)
+
+    def _backward(self, X: Tensor, grad: Tensor, memory: _Memory, *, first: bool) -> None:
+        inputs = [X.mT, *memory.transposed]
+        kept = memory.after if self._activation.from_output else memory.before
+        for i in reversed(range(len(self._layers))):
+            layer = self._layers[i]
+            if first:
+                torch.bmm(inputs[i], grad, out=layer.weight_grad)
+                torch.sum(grad, 1, keepdim=True, out=layer.bias_grad)
+            else:
+                layer.weight_grad.baddbmm_(inputs[i], grad)
+                layer.bias_grad.add_(grad.sum(1, keepdim=True))
+            if i:
+                grad = torch.bmm(grad, layer.transposed, out=memory.grad[i - 1])
+                self._activation.backward_(grad, kept[i - 1])
+
+    def _memory(self, n_rows: int) -> _Memory:
+        """Return the memory for batches of that many rows: a fit has two kinds at most, full ones and the last."""
+        if n_rows not in self._memories:
+            new, hidden = self.parameters.data.new_empty, [layer.bias.shape[-1] for layer in self._layers[:-1]]
+
+            def tensors() -> list[Tensor]:
+                return [new(len(self.modules), n_rows, n) for n in hidden]
+
+            before = tensors()
+            after = before if self._activation.from_output else tensors()
+            raw = new(len(self.modules), self._layers[-1].bias.shape[-1], n_rows).mT
+            self._memories[n_rows] = _Memory(before, after, [h.mT for h in after], tensors(), raw)
+        return self._memories[n_rows]
+
+
+def is_plain(module: nn.Module) -> TypeGuard[MLP]:
+    """Return whether a module computes what the hand-written step does, and nothing else."""
+    if type(module) is not MLP or type(module.layers) is not nn.Sequential:
+        return False
+    parts, parameters = list(module.layers), list(module.parameters())
+    return (
+        all(type(layer) is Linear and layer.bias is not None for layer in parts[::2])
+        and len(parts) % 2 == 1
+        and len({repr(part) for part in parts[1::2]}) <= 1
+        and (len(parts) == 1 or repr(parts[1]) in _BY_PRINT)
+        and len(parameters) == len(parts) + 1
+        and all(parameter.requires_grad for parameter in parameters)
+        and not any(vars(part)[name] for part in module.modules() for name in _HOOKS)
+    )
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _activation(module: MLP) -> Activation:
+    return _BY_PRINT[repr(module.layers[1])] if len(module.layers) > 1 else ACTIVATIONS["identity"]
