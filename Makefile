@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 DOCUMENTS := tests/test_readme.py tests/test_docstrings.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test readme doctest lint types format clean
+.PHONY: help demo test readme doctest lint types format bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ types: .venv/.dev ## check the types
 format: .venv/.dev ## repair style and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+bench: .venv/.dev ## measure, side by side, what docs/performance.md tells (an hour or more)
+	for script in lenet convolutions; do $(BIN)/python benchmarks/$$script.py || exit; done
 
 clean: ## remove .venv, caches and builds
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
