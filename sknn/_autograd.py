@@ -11,17 +11,16 @@ from torch.nn.modules.conv import _ConvNd
 
 from sknn._losses import Loss
 from sknn._parameters import FlatParameters
+from sknn._samples import Batch
 
 
 class Shares(NamedTuple):
     """What the terms of the objective are multiplied by."""
 
     rows: Tensor
-    """Of the loss of each row (K, b), or of all alike (K, 1)."""
+    """Of the loss of each row (K, 1, b)."""
     decay: Tensor
-    """Of the weights in the gradient (K, 1): alpha divided by the sum of the rows' weights."""
-    half_decay: Tensor
-    """Of the squared norm of the weights in the loss (K,)."""
+    """Of the parameters in the gradient (K, P): alpha divided by the sum of the rows' weights, for those that decay."""
 
 
 class AutogradStep:
@@ -31,8 +30,10 @@ class AutogradStep:
     the batch's weight sum as in scikit-learn.
     """
 
+    _INPUTS_FIRST = False
+
     def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, alpha: float = 0.0, autocast: bool = False) -> None:
-        self.parameters = FlatParameters(modules)
+        self.parameters = FlatParameters(modules, inputs_first=self._INPUTS_FIRST)
         self.modules, self._loss, self._alpha, self._autocast = modules, loss, alpha, autocast
         self._shares: dict[int, Shares] = {}  # of rows that weigh the same, by their number
 
@@ -44,13 +45,17 @@ class AutogradStep:
         elif n_rows in self._shares:
             shares = self._shares[n_rows]
         else:
-            shares = self._shares[n_rows] = self.shares(None, X.new_full((len(X), 1), n_rows))
+            ones = self.parameters.data.new_ones(len(y), n_rows)
+            shares = self._shares[n_rows] = self.shares(ones, ones.sum(1, keepdim=True))
         return self.add_penalty(self.add_data_term(X, y, shares, first=True), shares)
 
-    def shares(self, weight: Tensor | None, total: Tensor) -> Shares:
-        """Return the shares of rows of that weight (K, b), or 1, and of the penalty where all rows weigh `total`."""
-        decay = self._alpha / total
-        return Shares((1 if weight is None else weight) / total, decay, 0.5 * decay.squeeze(1))
+    def prepared(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Batch:
+        """Return rows of one or more batches as the step reads them."""
+        return X, y, weight
+
+    def shares(self, weight: Tensor, total: Tensor) -> Shares:
+        """Return the shares of rows of that weight (K, b), and of the penalty where all rows weigh `total` (K, 1)."""
+        return Shares((weight / total).unsqueeze(1), self._alpha / total * self.parameters.decayed)
 
     def add_data_term(self, X: Tensor, y: Tensor, shares: Shares, *, first: bool = False) -> Tensor:
         """Add the gradient of the loss over a batch and return that part of the loss (K,).
@@ -63,23 +68,23 @@ class AutogradStep:
         for k, module in enumerate(self.modules):
             if not module.training:
                 module.train()
-            with self._precision(X):
+            with torch.enable_grad(), self._precision(X):
                 raw = module(X[k])  # (b, n_outputs)
-            share = shares.rows[k]
+            share = shares.rows[k, 0]
             scores = raw.detach().to(share.dtype)
             with torch.no_grad():
-                value, gradient = self._loss.value_and_gradient(scores, y[k])
-                values.append((value * share).sum())
-            raw.backward((gradient * share.unsqueeze(-1)).to(raw.dtype))
+                values.append((self._loss.value(scores, y[k]) * share).sum())
+                gradient = self._loss.gradient(scores, y[k]) * share.unsqueeze(-1)
+            raw.backward(gradient.to(raw.dtype))
         return torch.stack(values)
 
     def add_penalty(self, loss: Tensor, shares: Shares) -> Tensor:
         """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
         if self._alpha == 0:
             return loss
-        weights = self.parameters.weights
-        self.parameters.weights_grad.addcmul_(weights, shares.decay)
-        return torch.addcmul(loss, shares.half_decay, torch.linalg.vecdot(weights, weights))
+        penalty = self.parameters.data * shares.decay
+        self.parameters.grad.add_(penalty)
+        return loss.add(torch.linalg.vecdot(self.parameters.data, penalty), alpha=0.5)
 
     @torch.no_grad()
     def raw_scores(self, X: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """Where and in which precision arrays are computed: device, dtype, threads and denormal numbers."""
 
+import functools
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 DTYPES = ("auto", "float32", "float64", "bfloat16")
 
@@ -64,13 +66,23 @@ def plain_modes() -> Iterator[None]:
         yield
 
 
+def fits_one_thread(work: int, device: torch.device) -> bool:
+    """Return whether batches of `work` multiply-adds are computed on the CPU, and too small for a second thread."""
+    return device.type == "cpu" and work < _ONE_THREAD_WORK
+
+
 @contextmanager
-def compute_scope(work: int, device: torch.device) -> Iterator[None]:
-    """Choose threads for batches of `work` multiply-adds and flush denormals; restore both on leaving."""
+def compute_scope(work: int, device: torch.device, *, by_numpy: bool = False) -> Iterator[None]:
+    """Choose threads for batches of `work` multiply-adds and flush denormals; restore both on leaving.
+
+    Where numpy computes small batches, its matrix products are limited to one thread too, which takes a moment.
+    """
     if device.type != "cpu":
         yield
         return
-    with _thread_limit(1 if work < _ONE_THREAD_WORK else None), _flushed_denormals():
+    small = fits_one_thread(work, device)
+    products = _one_product_thread() if small and by_numpy else nullcontext()
+    with _thread_limit(1 if small else None), products, _flushed_denormals():
         yield
 
 
@@ -98,6 +110,32 @@ def _thread_limit(n_threads: int | None) -> Iterator[None]:
         with _thread_lock:
             _thread_scopes -= entered
             torch.set_num_threads(_threads_outside or torch.get_num_threads())
+
+
+_product_scopes = 0
+_product_limit: Any = None
+
+
+@contextmanager
+def _one_product_thread() -> Iterator[None]:
+    """Compute numpy's matrix products with one thread; of overlapping scopes the last one restores the number."""
+    global _product_scopes, _product_limit
+    with _thread_lock:
+        if _product_scopes == 0:
+            _product_limit = _thread_pools().limit(limits=1, user_api="blas")
+        _product_scopes += 1
+    try:
+        yield
+    finally:
+        with _thread_lock:
+            _product_scopes -= 1
+            if _product_scopes == 0:
+                _product_limit.restore_original_limits()
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all libraries of the process
 
 
 @contextmanager

@@ -153,7 +153,7 @@ def run_lbfgs(fit: Fit, state: TrainState, progress: Progress) -> None:
 
     def after_iteration(number: int, loss: float, seconds: float) -> bool:
         score = fit.validation_score() if fit.validation is not None else None
-        stop = progress.end(Epoch(number, np.array([loss]), score, state.stopped, seconds, ""))
+        stop = progress.end(Epoch(number, np.array([loss]), score, np.array(state.stopped), seconds, ""))
         progress.begin()
         return stop
 

@@ -43,21 +43,20 @@ class FusedMLPStep(AutogradStep):
 
     def __init__(self, modules: Sequence[MLP], loss: Loss, *, alpha: float = 0.0) -> None:
         super().__init__(modules, loss, alpha=alpha)
-        self._activation = _activation(modules[0])
+        self._activation = activation_of(modules[0])
         data, grad = (self.parameters.views(of) for of in (self.parameters.data, self.parameters.grad))
-        n = len(modules[0].linear_layers())
         self._layers = [
             _Layer(weight.mT, weight, bias.unsqueeze(1), weight_grad.mT, bias_grad.unsqueeze(1))
-            for weight, bias, weight_grad, bias_grad in zip(data[:n], data[n:], grad[:n], grad[n:], strict=True)
+            for weight, bias, weight_grad, bias_grad in zip(data[::2], data[1::2], grad[::2], grad[1::2], strict=True)
         ]
         self._memories: dict[int, _Memory] = {}
 
     def add_data_term(self, X: Tensor, y: Tensor, shares: Shares, *, first: bool = False) -> Tensor:
         """Add the gradient of the loss over a batch and return that part of the loss (K,)."""
         memory = self._memory(X.shape[1])
-        value, grad = self._loss.value_and_gradient(self._forward(X, memory), y)
-        self._backward(X, grad.mul_(shares.rows.unsqueeze(-1)), memory, first=first)
-        return value.mul_(shares.rows).sum(1)
+        raw, rows = self._forward(X, memory), shares.rows.mT  # (K, b, c), (K, b, 1)
+        self._backward(X, self._loss.gradient(raw, y).mul_(rows), memory, first=first)
+        return (self._loss.value(raw, y) * rows.squeeze(2)).sum(1)
 
     def _forward(self, X: Tensor, memory: _Memory) -> Tensor:
         for layer, before, after in zip(self._layers[:-1], memory.before, memory.after, strict=True):
@@ -87,7 +86,8 @@ class FusedMLPStep(AutogradStep):
             new, hidden = self.parameters.data.new_empty, [layer.bias.shape[-1] for layer in self._layers[:-1]]
 
             def tensors() -> list[Tensor]:
-                return [new(len(self.modules), n_rows, n) for n in hidden]
+                # A row is left out so that loops end at every model: their last numbers are rounded unlike others.
+                return [new(len(self.modules), n_rows + 1, n)[:, :-1] for n in hidden]
 
             before = tensors()
             after = before if self._activation.from_output else tensors()
@@ -115,5 +115,5 @@ def is_plain(module: nn.Module) -> TypeGuard[MLP]:
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def _activation(module: MLP) -> Activation:
+def activation_of(module: MLP) -> Activation:
     return _BY_PRINT[repr(module.layers[1])] if len(module.layers) > 1 else ACTIVATIONS["identity"]

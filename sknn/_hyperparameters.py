@@ -133,4 +133,4 @@ class HyperparametersMixin:
             epsilon=float(self.epsilon),
             weight_decay=float(self.alpha) if self.solver == "adamw" else 0.0,
         )
-        return Solver(self.solver, parameters.data, parameters.grad, parameters.weights, options)
+        return Solver(self.solver, parameters.data, parameters.grad, parameters.decayed, options)

@@ -38,13 +38,15 @@ def minimize_lbfgs(
     reached = parameters.data[0].double().cpu().numpy().copy()
     n_iter, started = 0, time.perf_counter()
 
+    @np.errstate(all="ignore")
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
         parameters.data.copy_(torch.from_numpy(x))
         loss = torch.zeros_like(total[0])
         for part in pass_slices(len(rows), cost.values):
-            X, y, weight = samples.batch(order[None, part])
+            X, y, weight = step.prepared(*samples.batch(order[None, part]))
+            weight = parameters.data.new_ones(X.shape[:2]) if weight is None else weight
             loss += step.add_data_term(X, y, step.shares(weight, total), first=part.start == 0)
-        loss = step.add_penalty(loss, step.shares(None, total))
+        loss = step.add_penalty(loss, step.shares(total, total))
         return loss.item(), parameters.grad[0].double().cpu().numpy().copy()
 
     def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,12 +23,31 @@ class Loss:
 
     value: Callable[[Tensor, Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
-    both: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
-    """The two at once, where they share work."""
+    on_host: "HostLoss | None" = None
+    """The two at once for `SmallMLPStep`, where that is faster."""
 
-    def value_and_gradient(self, raw: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the value and the gradient, in memory of its own."""
-        return self.both(raw, y) if self.both else (self.value(raw, y), self.gradient(raw, y))
+
+@dataclass(frozen=True)
+class HostLoss:
+    """The sums (K,) of loss times share over the rows of a batch, and their gradient, in few calls of numpy.
+
+    `sums` maps scores (K, c, b), prepared targets (K, b, c) and shares (K, 1, b) to the sums and the gradient
+    (K, c, b). `targets` prepares targets (K, b, ...); the other argument are zeros (K, b, c) to write to.
+    """
+
+    sums: Callable[[Tensor, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    targets: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda y, zeros: y
+
+
+def host_loss(loss: Loss) -> HostLoss:
+    """Return any loss in that form."""
+
+    def sums(scores: Tensor, y: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raw, targets = scores.mT, torch.from_numpy(y)
+        value, gradient = loss.value(raw, targets).numpy(), loss.gradient(raw, targets).numpy()
+        return (value * share[:, 0]).sum(1), gradient.mT * share
+
+    return loss.on_host or HostLoss(sums)
 
 
 def make_loss(
@@ -103,17 +123,22 @@ def _softmax_log_loss(smoothing: float) -> Loss:
         loss = -log_p.gather(-1, y).squeeze(-1)
         return loss if smoothing == 0 else torch.lerp(loss, -log_p.mean(-1), smoothing)
 
-    def both(raw: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        log_p = raw.log_softmax(-1)
-        loss = log_p.gather(-1, y).squeeze(-1).neg_()
-        if smoothing:
-            loss.lerp_(log_p.mean(-1).neg_(), smoothing)
-        grad = log_p.exp_()
-        if smoothing:
-            grad -= smoothing / raw.shape[-1]
-        return loss, grad.scatter_(-1, y, smoothing - 1, reduce="add")
+    def gradient(raw: Tensor, y: Tensor) -> Tensor:
+        p = raw.softmax(-1) - smoothing / raw.shape[-1]
+        return p.scatter_(-1, y, smoothing - 1, reduce="add")
 
-    return Loss(value, lambda raw, y: both(raw, y)[1], both)
+    def sums(scores: Tensor, y: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        log_p = scores.log_softmax(1).numpy()
+        of_row = np.add.reduce(log_p * y.mT, 1)  # (K, b)
+        p = np.exp(log_p, out=log_p)
+        np.subtract(p, y.mT, out=p)
+        return -np.vecdot(of_row, share[:, 0]), np.multiply(p, share, out=p)
+
+    def targets(y: np.ndarray, zeros: np.ndarray) -> np.ndarray:
+        np.put_along_axis(zeros, y, 1 - smoothing, -1)
+        return zeros + smoothing / zeros.shape[-1] if smoothing else zeros
+
+    return Loss(value, gradient, HostLoss(sums, targets))
 
 
 def _logistic_log_loss(smoothing: float) -> Loss:
@@ -130,7 +155,18 @@ def _logistic_log_loss(smoothing: float) -> Loss:
     def gradient(raw: Tensor, y: Tensor) -> Tensor:
         return raw.sigmoid() - smooth(y)
 
-    return Loss(value, gradient)
+    def sums(scores: Tensor, sign: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # With the sign turned by the label, the loss is log(1 + exp(z)) for either, and its slope exp(z - loss).
+        z = scores.numpy() * sign.mT
+        loss = np.logaddexp(0, z)
+        slope = np.exp(z - loss)
+        if smoothing:
+            loss -= smoothing / 2 * z
+            slope -= smoothing / 2
+        slope *= sign.mT
+        return (loss * share).sum((1, 2)), np.multiply(slope, share, out=slope)
+
+    return Loss(value, gradient, HostLoss(sums, lambda y, zeros: np.subtract(1, 2 * y, out=zeros)))
 
 
 def _softmax_focal(gamma: float) -> Loss:
@@ -172,11 +208,12 @@ def _logistic_focal(gamma: float) -> Loss:
 def _squared_error(_: float) -> Loss:
     """Half the squared error, summed over the outputs."""
 
-    def both(raw: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        error = raw - y
-        return 0.5 * torch.linalg.vecdot(error, error), error
+    def sums(scores: Tensor, y: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        error = scores.numpy() - y.mT
+        grad = error * share
+        return 0.5 * np.multiply(error, grad, out=error).sum((1, 2)), grad
 
-    return Loss(lambda raw, y: 0.5 * (raw - y).square().sum(-1), lambda raw, y: raw - y, both)
+    return Loss(lambda raw, y: 0.5 * (raw - y).square().sum(-1), lambda raw, y: raw - y, HostLoss(sums))
 
 
 def _absolute_error(_: float) -> Loss:

@@ -1,7 +1,7 @@
 """All parameters of K equally shaped models in one contiguous buffer."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,44 +23,52 @@ class Snapshot:
 class FlatParameters:
     """The parameters of K modules and their gradients as two tensors of shape (K, P).
 
-    The modules' own parameters become views of them. Tensors of two or more dimensions come first: these columns,
-    `weights`, are what the penalty applies to. The longer side of a matrix is the one whose numbers lie side by side:
-    products with few columns are several times slower. Rows end in zeros up to whole vectors of the CPU, which no
-    module sees.
+    The modules' own parameters become views of them, in their order. Those of two or more dimensions are what the
+    penalty applies to: `decayed` (P,) is 1 in their columns, and 0 in the others. The longer side of a matrix is the
+    one whose numbers lie side by side: products with few columns are several times slower. With `inputs_first` it is
+    that of the outputs, so that the biases of a layer are one more row of its weights. Rows end in zeros up to whole
+    vectors of the CPU, which no module sees.
     """
 
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        self._modules = modules
+    def __init__(self, modules: Sequence[nn.Module], *, inputs_first: bool = False) -> None:
+        self._modules, self._inputs_first = modules, inputs_first
         trained = [[p for p in module.parameters() if p.requires_grad] for module in modules]
-        trained = [sorted(parameters, key=lambda p: p.ndim < 2) for parameters in trained]  # stable: order kept
         first = trained[0]
-        n_weights = sum(p.numel() for p in first if p.ndim >= 2)
         n_vectors = math.ceil(sum(p.numel() for p in first) / _VECTOR)
         shape = (len(modules), n_vectors * _VECTOR)
         device, dtype = (first[0].device, first[0].dtype) if first else (None, None)
         self.data = torch.zeros(shape, device=device, dtype=dtype)
         self.grad = torch.zeros_like(self.data)
-        self.weights, self.weights_grad = self.data[:, :n_weights], self.grad[:, :n_weights]
         self._first = first
+        self.decayed = torch.zeros_like(self.data[0])
+        for parameter, columns in self._columns():
+            self.decayed[columns] = float(parameter.ndim >= 2)
         for k, parameters in enumerate(trained):
             self._adopt(k, parameters)
 
     @torch.no_grad()
     def _adopt(self, k: int, parameters: list[nn.Parameter]) -> None:
-        start = 0
-        for parameter in parameters:
-            columns = slice(start, start + parameter.numel())
-            view = _view(self.data[k : k + 1, columns], parameter.shape)[0]
+        for parameter, (_, columns) in zip(parameters, self._columns(), strict=True):
+            view = self._view(self.data[k : k + 1, columns], parameter.shape)[0]
             view.copy_(parameter)
             parameter.data = view
-            parameter.grad = _view(self.grad[k : k + 1, columns], parameter.shape)[0]
-            start = columns.stop
+            parameter.grad = self._view(self.grad[k : k + 1, columns], parameter.shape)[0]
 
     def views(self, flat: Tensor) -> list[Tensor]:
         """Return views (K, ...) of `data` or `grad`, one for each tensor in their order."""
-        sizes = [parameter.numel() for parameter in self._first]
-        columns = flat[:, : sum(sizes)].split(sizes, dim=1)
-        return [_view(part, parameter.shape) for part, parameter in zip(columns, self._first, strict=True)]
+        return [self._view(flat[:, columns], parameter.shape) for parameter, columns in self._columns()]
+
+    def _columns(self) -> Iterator[tuple[nn.Parameter, slice]]:
+        start = 0
+        for parameter in self._first:
+            yield parameter, slice(start, start + parameter.numel())
+            start += parameter.numel()
+
+    def _view(self, flat: Tensor, shape: torch.Size) -> Tensor:
+        """Return columns (K, numel) in a shape (K, ...)."""
+        if len(shape) == 2 and (self._inputs_first or shape[0] >= shape[1]):
+            return flat.view(len(flat), *shape[::-1]).mT
+        return flat.view(len(flat), *shape)
 
     def names(self) -> list[str]:
         """Return the name of the tensor that each column belongs to, those of the zeros at the end left out."""
@@ -91,10 +99,3 @@ class FlatParameters:
     def finite(self, k: int) -> bool:
         """Return whether every parameter of model k is finite."""
         return bool(self.data[k].isfinite().all())
-
-
-def _view(flat: Tensor, shape: torch.Size) -> Tensor:
-    """Return columns (K, numel) in a shape (K, ...)."""
-    if len(shape) == 2 and shape[0] >= shape[1]:
-        return flat.view(len(flat), *shape[::-1]).mT
-    return flat.view(len(flat), *shape)

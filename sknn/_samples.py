@@ -1,7 +1,7 @@
 """Rows of X, y and weights placed once for training or prediction, and read in batches."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,10 @@ def _is_mapped(array: Any) -> bool:
     return False
 
 
+# X (K, b, ...), y (K, b, ...) and weights (K, b), or None; X and y may be arrays, where a step has prepared them so.
+Batch = tuple[Any, Any, Tensor | None]
+
+
 @dataclass(frozen=True)
 class Samples:
     """Rows of X with their encoded targets (n, ...) and weights (n,), on one device."""
@@ -99,20 +103,22 @@ class Samples:
     may_cancel: bool = False
     """Whether some weights are negative, so that the weights of a batch may sum to zero."""
 
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def batch(self, rows: Tensor) -> Batch:
         """Return X (K, b, ...), y (K, b, ...) and weights (K, b) of those rows (K, b)."""
         flat = rows.flatten()
         X, y = self.X[flat], self.y.index_select(0, flat)
         weight = None if self.weight is None else self.weight[rows]
         return X.view(*rows.shape, *X.shape[1:]), y.view(*rows.shape, *y.shape[1:]), weight
 
-    def batches(self, order: Tensor, bounds: list[tuple[int, int]]) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    def batches(
+        self, order: Tensor, bounds: list[tuple[int, int]], prepared: Callable[..., Batch] = lambda *batch: batch
+    ) -> Iterator[Batch]:
         """Yield the batches with those bounds in rows (K, n); small ones are gathered several at a time."""
         rows_at_once = _GATHERED_VALUES // max(self.X.row_size * len(order), 1)
         n_batches = max(1, rows_at_once // max(bounds[0][1], 1))
         for group in (bounds[i : i + n_batches] for i in range(0, len(bounds), n_batches)):
             first = group[0][0]
-            X, y, weight = self.batch(order[:, first : group[-1][1]])
+            X, y, weight = prepared(*self.batch(order[:, first : group[-1][1]]))
             if len(group) == 1:
                 yield X, y, weight
                 continue

@@ -45,22 +45,23 @@ class Solver:
     the CPU, as those of `FlatParameters` are, for a model to be trained among others as it is alone.
     """
 
-    def __init__(self, name: str, data: Tensor, grad: Tensor, weights: Tensor, options: SolverOptions) -> None:
+    def __init__(self, name: str, data: Tensor, grad: Tensor, decayed: Tensor, options: SolverOptions) -> None:
         self._rule = SOLVERS[name]
         self.data, self.grad, self.options = data, grad, options
-        self._weights = weights  # the columns of `data` that decay
+        self._decayed = decayed  # (P,), 1 for the columns of `data` that decay and 0 for the others
         self.steps = 0
         self.slots = {slot: torch.zeros_like(data) for slot in self._rule.slots}
         where = data.device if self._rule.counts_on_device else torch.device("cpu")
         # The steps again, as torch's rules want them.
         self.count = torch.zeros((), dtype=torch.float32, device=where)
+        self.one = torch.ones_like(self.count)  # adding a number takes three times as long
         self.mu_product = torch.ones((), dtype=torch.float32, device=where)
 
     def update(self, learning_rate: Rate) -> None:
         """Move the parameters along their gradient, which may be overwritten."""
         self.steps += 1
         if self.options.weight_decay:
-            self._weights.mul_(1 - learning_rate * self.options.weight_decay)
+            self.data.mul_(1 - learning_rate * self.options.weight_decay * self._decayed)
         self._rule.update(self, learning_rate)
 
     def state(self) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def _adam(solver: Solver, learning_rate: Rate, epsilon: float | None = None) -> 
     if epsilon is None:
         # scikit-learn adds epsilon before the second moment is corrected for its bias, torch after it.
         epsilon = options.epsilon / math.sqrt(1 - options.beta_2**solver.steps)
-    solver.count += 1
+    solver.count.add_(solver.one)
     torch._fused_adam_([solver.data], [solver.grad], [slots["mean"]], [slots["square"]], [], [solver.count],
                        lr=float(learning_rate), beta1=options.beta_1, beta2=options.beta_2, weight_decay=0.0,
                        eps=epsilon, amsgrad=False, maximize=False)  # fmt: skip

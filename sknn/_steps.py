@@ -1,7 +1,7 @@
 """What training needs to know of K models, and the choice of who computes it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -9,6 +9,8 @@ from sknn._autograd import AutogradStep, Shares
 from sknn._fused import FusedMLPStep, is_plain
 from sknn._losses import Loss
 from sknn._parameters import FlatParameters
+from sknn._samples import Batch
+from sknn._small import SmallMLPStep
 
 
 class Step(Protocol):
@@ -17,13 +19,16 @@ class Step(Protocol):
     parameters: FlatParameters
     modules: Sequence[nn.Module]
 
-    def __call__(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+    def __call__(self, X: Any, y: Any, weight: Tensor | None) -> Tensor:
         """Set the gradient of the mean loss over a batch (K, b, ...) and return that loss (K,)."""
 
-    def shares(self, weight: Tensor | None, total: Tensor) -> Shares:
-        """Return the shares of rows of that weight (K, b), or 1, and of the penalty where all rows weigh `total`."""
+    def prepared(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Batch:
+        """Return rows of one or more batches (K, b, ...) as the other methods read them."""
 
-    def add_data_term(self, X: Tensor, y: Tensor, shares: Shares, *, first: bool = False) -> Tensor:
+    def shares(self, weight: Tensor, total: Tensor) -> Shares:
+        """Return the shares of rows of that weight (K, b), and of the penalty where all rows weigh `total` (K, 1)."""
+
+    def add_data_term(self, X: Any, y: Any, shares: Shares, *, first: bool = False) -> Tensor:
         """Add the gradient of the loss over a batch, or set it, and return that part of the loss (K,)."""
 
     def add_penalty(self, loss: Tensor, shares: Shares) -> Tensor:
@@ -36,9 +41,11 @@ class Step(Protocol):
         """Return model k as a module with its own storage, in eval mode."""
 
 
-def choose_step(modules: Sequence[nn.Module], loss: Loss, *, alpha: float = 0.0, autocast: bool = False) -> Step:
-    """Return the fastest step that serves these modules."""
+def choose_step(
+    modules: Sequence[nn.Module], loss: Loss, *, alpha: float = 0.0, autocast: bool = False, small: bool = False
+) -> Step:
+    """Return the fastest step that serves these modules; `small` are batches that the CPU computes in one thread."""
     plain = [module for module in modules if is_plain(module)]
     if len(plain) == len(modules) and not autocast:
-        return FusedMLPStep(plain, loss, alpha=alpha)
+        return (SmallMLPStep if small else FusedMLPStep)(plain, loss, alpha=alpha)
     return AutogradStep(modules, loss, alpha=alpha, autocast=autocast)

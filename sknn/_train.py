@@ -1,7 +1,8 @@
 """The training loop of K models as a generator of epochs; whoever iterates decides when it ends."""
 
+import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sknn._parameters import FlatParameters
 from sknn._samples import Orders, Samples, batch_bounds
 from sknn._solvers import SCHEDULES, Rate, Solver
 from sknn._steps import Step
@@ -52,24 +52,20 @@ class Epoch(NamedTuple):
 
 @dataclass
 class TrainState:
-    """What training remembers from epoch to epoch beside the parameters and the solver; arrays are (K,)."""
+    """What training remembers from epoch to epoch beside the parameters and the solver; the lists are of K models."""
 
-    rate: np.ndarray
-    best_loss: np.ndarray
-    best_score: np.ndarray
-    no_improvement: np.ndarray
+    rate: list[float]
+    best_loss: list[float] = field(init=False)
+    best_score: list[float] = field(init=False)
+    no_improvement: list[int] = field(init=False)
+    stopped: list[bool] = field(init=False)
     n_seen: int = 0
     n_epochs: int = 0
-    stopped: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stopped = np.zeros(len(self.rate), dtype=bool)
-
-    @classmethod
-    def start(cls, n_models: int, rate: float) -> "TrainState":
-        """Return the state before the first epoch."""
-        full = np.full
-        return cls(full(n_models, rate), full(n_models, np.inf), full(n_models, -np.inf), full(n_models, 0))
+        n_models = len(self.rate)
+        self.best_loss, self.best_score = [math.inf] * n_models, [-math.inf] * n_models
+        self.no_improvement, self.stopped = [0] * n_models, [False] * n_models
 
 
 def train(
@@ -90,45 +86,71 @@ def train(
     """
     if samples.may_cancel and len(rngs) > 1:
         raise ValueError("Several models cannot be trained together on negative weights: each skips other batches.")
-    orders = Orders(rows, rngs)
+    read = _reader(step, samples, recipe, Orders(rows, rngs), len(rows))
     kept = step.parameters.snapshot() if recipe.stop_on_score or len(rngs) > 1 else None
     try:
-        while not state.stopped.all():
-            started, running = time.perf_counter(), ~state.stopped
-            loss = _run_epoch(step, solver, samples, recipe, state, orders)
+        while not all(state.stopped):
+            started, message = time.perf_counter(), ""
+            losses = [total / len(rows) for total in _run_epoch(step, solver, samples, recipe, state, read())]
             scores = score() if score is not None else None
             state.n_seen += len(rows)
             state.n_epochs += 1
-            improved = _observe(recipe, state, loss, scores)
-            message = _act_on_plateaus(recipe, state) or _stop_diverged(step.parameters, state, loss)
-            if kept is not None:
-                for k in np.flatnonzero(running & (improved if recipe.stop_on_score else state.stopped)):
-                    step.parameters.update_snapshot(kept, int(k))
-            yield Epoch(state.n_epochs, loss, scores, state.stopped.copy(), time.perf_counter() - started, message)
+            for k in [k for k, stopped in enumerate(state.stopped) if not stopped]:
+                improved = _observe(recipe, state, k, losses[k], None if scores is None else scores[k])
+                message = _act_on_plateau(recipe, state, k) or message
+                if not math.isfinite(losses[k]) and not step.parameters.finite(k):  # NaN never recovers
+                    state.stopped[k], message = True, "The weights are no longer finite. Stopping."
+                if kept is not None and (improved if recipe.stop_on_score else state.stopped[k]):
+                    step.parameters.update_snapshot(kept, k)
+            seconds = time.perf_counter() - started
+            yield Epoch(state.n_epochs, np.array(losses), scores, np.array(state.stopped), seconds, message)
     finally:
         if kept is not None:
-            for k in np.flatnonzero(state.stopped | recipe.stop_on_score):
-                step.parameters.restore(kept, int(k))
+            for k, stopped in enumerate(state.stopped):
+                if stopped or recipe.stop_on_score:
+                    step.parameters.restore(kept, k)
 
 
+class _Batches(NamedTuple):
+    """The batches of one epoch, and how many they are."""
+
+    n: int
+    each: Iterable[tuple[Tensor, Tensor, Tensor | None]]
+
+
+def _reader(step: Step, samples: Samples, recipe: Recipe, orders: Orders, n_rows: int) -> Callable[[], _Batches]:
+    """Return what reads the rows for an epoch; a batch of all rows is the same in any order, and is read once."""
+    bounds = batch_bounds(n_rows, recipe.batch_size, at_least_two=recipe.pairs)
+    if len(bounds) == 1:
+        rows = torch.from_numpy(orders.rows()).to(samples.y.device)
+        whole = _Batches(1, [step.prepared(*samples.batch(rows))])
+        return lambda: whole
+
+    def read() -> _Batches:
+        order = torch.from_numpy(orders.shuffled() if recipe.shuffle else orders.rows()).to(samples.y.device)
+        return _Batches(len(bounds), samples.batches(order, bounds, step.prepared))
+
+    return read
+
+
+@torch.no_grad()  # operations take longer where gradients might be wanted
+@np.errstate(all="ignore")  # what is no longer finite is found after the epoch
 def _run_epoch(
-    step: Step, solver: Solver, samples: Samples, recipe: Recipe, state: TrainState, orders: Orders
-) -> np.ndarray:
-    """Update the parameters once per batch and return the mean loss (K,), each batch counted by its rows."""
-    order = torch.from_numpy(orders.shuffled() if recipe.shuffle else orders.rows()).to(samples.y.device)
-    bounds = batch_bounds(order.shape[1], recipe.batch_size, at_least_two=recipe.pairs)
+    step: Step, solver: Solver, samples: Samples, recipe: Recipe, state: TrainState, batches: _Batches
+) -> list[float]:
+    """Update the parameters once per batch and return the sums of the K losses, each batch counted by its rows."""
     schedule = SCHEDULES.get(recipe.learning_rate)
-    sums = step.parameters.data.new_zeros(len(order))
+    sums = step.parameters.data.new_zeros(len(state.rate))
     rate = _rate(state.rate, sums)
-    for i, (X, y, weight) in enumerate(samples.batches(order, bounds)):
+    for i, (X, y, weight) in enumerate(batches.each):
         if samples.may_cancel and weight is not None and _cancels(weight):
             continue
         sums.add_(step(X, y, weight), alpha=X.shape[1])
         if recipe.max_grad_norm < np.inf:
             step.parameters.clip_gradient(recipe.max_grad_norm)
-        factor = schedule(state.n_epochs * len(bounds) + i, recipe.max_iter * len(bounds)) if schedule else 1.0
+        factor = schedule(state.n_epochs * batches.n + i, recipe.max_iter * batches.n) if schedule else 1.0
         solver.update(rate * factor)
-    return (sums / order.shape[1]).double().cpu().numpy()
+    return sums.tolist()
 
 
 def _cancels(weight: Tensor) -> bool:
@@ -137,50 +159,38 @@ def _cancels(weight: Tensor) -> bool:
     return not bool((weight.sum(1) > smallest * weight.abs().sum(1)).all())
 
 
-def _rate(rates: np.ndarray, like: Tensor) -> Rate:
-    if (rates == rates[0]).all():
-        return float(rates[0])
-    return torch.from_numpy(rates).to(like).unsqueeze(1)  # (K, 1)
+def _rate(rates: list[float], like: Tensor) -> Rate:
+    if rates.count(rates[0]) == len(rates):
+        return rates[0]
+    return like.new_tensor(rates).unsqueeze(1)  # (K, 1)
 
 
-def _observe(recipe: Recipe, state: TrainState, loss: np.ndarray, scores: np.ndarray | None) -> np.ndarray:
-    """Bring best values and counts of the running models up to date; return whose score is the best so far (K,)."""
-    running = ~state.stopped
-    if recipe.stop_on_score and scores is not None:
-        stale, improved = scores < state.best_score + recipe.tol, running & (scores > state.best_score)
-        state.best_score[improved] = scores[improved]
+def _observe(recipe: Recipe, state: TrainState, k: int, loss: float, score: float | None) -> bool:
+    """Bring the best value and the count of model k up to date; return whether this is its best so far."""
+    if recipe.stop_on_score and score is not None:
+        stale, improved = score < state.best_score[k] + recipe.tol, score > state.best_score[k]
+        state.best_score[k] = score if improved else state.best_score[k]
     else:
-        stale, improved = loss > state.best_loss - recipe.tol, running & (loss < state.best_loss)
-        state.best_loss[improved] = loss[improved]
-    state.no_improvement = np.where(stale, state.no_improvement + 1, 0)
+        stale, improved = loss > state.best_loss[k] - recipe.tol, loss < state.best_loss[k]
+        state.best_loss[k] = loss if improved else state.best_loss[k]
+    state.no_improvement[k] = state.no_improvement[k] + 1 if stale else 0
     return improved
 
 
-def _act_on_plateaus(recipe: Recipe, state: TrainState) -> str:
-    """Stop the models without progress or lower their learning rate, and return what to say of the last of them."""
+def _act_on_plateau(recipe: Recipe, state: TrainState, k: int) -> str:
+    """Stop model k if it makes no progress, or lower its learning rate, and return what to say of it."""
     if recipe.lowers_rate and recipe.learning_rate == "invscaling":
-        state.rate[:] = recipe.learning_rate_init / (state.n_seen + 1) ** recipe.power_t
-    message = ""
-    for k in np.flatnonzero((state.no_improvement > recipe.n_iter_no_change) & ~state.stopped):
-        what = "Validation score" if recipe.stop_on_score else "Training loss"
-        message = (
-            f"{what} did not improve more than tol={recipe.tol:f} for {recipe.n_iter_no_change} consecutive epochs."
-        )
-        if not recipe.lowers_rate or recipe.learning_rate != "adaptive":
-            state.stopped[k] = True
-            message += " Stopping."
-        elif state.rate[k] <= _SMALLEST_RATE:
-            state.stopped[k] = True
-            message += " Learning rate too small. Stopping."
-        else:
-            state.rate[k] /= 5
-            state.no_improvement[k] = 0
-            message += f" Setting learning rate to {state.rate[k]:f}"
-    return message
-
-
-def _stop_diverged(parameters: FlatParameters, state: TrainState, loss: np.ndarray) -> str:
-    """Stop the models whose weights are no longer finite, and return what to say of them: NaN never recovers."""
-    diverged = [k for k in np.flatnonzero(~np.isfinite(loss) & ~state.stopped) if not parameters.finite(int(k))]
-    state.stopped[diverged] = True
-    return "The weights are no longer finite. Stopping." if diverged else ""
+        state.rate[k] = recipe.learning_rate_init / (state.n_seen + 1) ** recipe.power_t
+    if state.no_improvement[k] <= recipe.n_iter_no_change:
+        return ""
+    what = "Validation score" if recipe.stop_on_score else "Training loss"
+    message = f"{what} did not improve more than tol={recipe.tol:f} for {recipe.n_iter_no_change} consecutive epochs."
+    if not recipe.lowers_rate or recipe.learning_rate != "adaptive":
+        state.stopped[k] = True
+        return message + " Stopping."
+    if state.rate[k] <= _SMALLEST_RATE:
+        state.stopped[k] = True
+        return message + " Learning rate too small. Stopping."
+    state.rate[k] /= 5
+    state.no_improvement[k] = 0
+    return message + f" Setting learning rate to {state.rate[k]:f}"

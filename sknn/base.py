@@ -14,8 +14,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sknn._autograd import detached_copy, row_cost
-from sknn._devices import compute_scope, plain_modes, resolve_device, resolve_precision
+from sknn._autograd import RowCost, detached_copy, row_cost
+from sknn._devices import compute_scope, fits_one_thread, plain_modes, resolve_device, resolve_precision
 from sknn._fitting import Fit, ScoredRows, forward, run_lbfgs, run_solver, seed_layers, split, warn_if_unfinished
 from sknn._hyperparameters import HyperparametersMixin
 from sknn._input import (
@@ -61,6 +61,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
     module_: nn.Module
     device_: torch.device
     _targets: Any
+    _row_cost: RowCost
     _solver_state: dict[str, Any]
 
     @abstractmethod
@@ -152,7 +153,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         state, progress = self._resume(first)
         if not first and fit.recipe.stop_on_score and fit.validation is not None:
             # The weights to begin with may stay the best; scored on these rows, not on those of the fit before.
-            state.best_score[:] = np.nan_to_num(fit.validation_score(), nan=-np.inf)
+            state.best_score[0] = float(np.nan_to_num(fit.validation_score()[0], nan=-np.inf))
         publish = functools.partial(self._fitted_attributes, fit, state, progress)
         if getattr(self, "_skl_callbacks", None):
             progress.call_back(context, estimator=self, reconstruction_attributes=publish, **given)
@@ -178,7 +179,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         solver = self._make_solver(fit.step.parameters)
         if getattr(self, "_solver_state", {}).get("name") == self.solver:
             solver.load_state(self._solver_state["solver"])
-            state.rate[:], state.n_epochs = self._solver_state["rate"], self._solver_state["n_epochs"]
+            state.rate[0], state.n_epochs = self._solver_state["rate"], self._solver_state["n_epochs"]
         with self._scope(fit, progress):
             run_solver(fit, solver, state, progress, 1)
         self._publish(fit, self._fitted_attributes(fit, state, progress))
@@ -186,7 +187,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         self._solver_state = {
             "name": self.solver,
             "solver": solver.state(),
-            "rate": state.rate,
+            "rate": state.rate[0],
             "n_epochs": state.n_epochs,
         }
         return self
@@ -216,7 +217,6 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         module.to(device, wide)
         n_seen = 0 if first else self.t_
         seed_layers(module, device, rng, n_seen)
-        step = choose_step([module], self._make_loss(targets), alpha=self._penalty(), autocast=autocast)
 
         placed = place_rows(X, device, wide, self._row_shape())
         training = ScoredRows(placed, rows, encoded[rows], None if sample_weight is None else sample_weight[rows])
@@ -231,6 +231,13 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         )
         recipe = self._recipe(len(training.rows), module)
         cost = row_cost(module, placed[:1])
+        step = choose_step(
+            [module],
+            self._make_loss(targets),
+            alpha=self._penalty(),
+            autocast=autocast,
+            small=fits_one_thread(recipe.batch_size * cost.multiply_adds, device),
+        )
         return Fit(step, cost, samples, targets, recipe, training, held_out, rng, n_seen, device, dtype)
 
     def _hold_out(
@@ -275,13 +282,13 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
 
     def _resume(self, first: bool) -> tuple[TrainState, Progress]:
         """Return what training remembers of the fit before, if it goes on from it."""
-        state = TrainState.start(1, float(self.learning_rate_init))
+        state = TrainState([float(self.learning_rate_init)])
         if first:
             return state, Progress([], [])
         state.n_seen = self.t_
-        state.no_improvement[:] = self._no_improvement_count
+        state.no_improvement[0] = self._no_improvement_count
         if self.best_loss_ is not None:
-            state.best_loss[:] = self.best_loss_
+            state.best_loss[0] = self.best_loss_
         return state, Progress(self.loss_curve_, self.validation_scores_ or [])
 
     def _scope(self, fit: Fit, progress: Progress) -> AbstractContextManager[None]:
@@ -289,7 +296,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         if self.verbose:
             name = "accuracy" if is_classifier(self) else "R2"
             progress.print_scores(fit.recipe.max_iter, lambda: (name, fit.score(fit.training)))
-        return compute_scope(fit.recipe.batch_size * fit.cost.multiply_adds, fit.device)
+        return compute_scope(fit.recipe.batch_size * fit.cost.multiply_adds, fit.device, by_numpy=True)
 
     def _fitted_attributes(self, fit: Fit, state: TrainState, progress: Progress) -> dict[str, Any]:
         """Return the fitted attributes of the model as it stands, with storage of their own."""
@@ -300,6 +307,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             "module_": fit.step.to_module().to(dtype=fit.dtype),
             "device_": fit.device,
             "_targets": fit.targets,
+            "_row_cost": fit.cost,
             "n_outputs_": fit.targets.n_outputs,
             "out_activation_": fit.targets.link,
             "n_iter_": progress.n_iter,
@@ -309,7 +317,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             "loss_curve_": list(progress.loss_curve),
             "validation_scores_": list(scores) if fit.validation is not None else None,
             "best_validation_score_": float(best_score) if fit.validation is not None else None,
-            "_no_improvement_count": int(state.no_improvement[0]),
+            "_no_improvement_count": state.no_improvement[0],
         }
 
     def _publish(self, fit: Fit, attributes: dict[str, Any]) -> None:
@@ -334,7 +342,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         X = validate_rows(self, self._as_rows(X, reset=False))
         with plain_modes(), torch.inference_mode():
             rows = place_rows(X, self.device_, next(self.module_.parameters()).dtype, self._row_shape())
-            cost = row_cost(self.module_, rows[:1])
+            cost = self._row_cost
             with compute_scope(pass_size(len(rows), cost.values) * cost.multiply_adds, self.device_):
                 return forward(compute, cost, rows)
 

@@ -153,4 +153,4 @@ def _one_batch(estimator: BaseTorchEstimator, X: Any, y: Any, sample_weight: Any
     for part in fit.step.modules[0].modules():
         if isinstance(part, (Dropout, nn.modules.dropout._DropoutNd)):
             part.p = 0.0
-    return fit.step, fit.samples.batch(torch.from_numpy(fit.training.rows)[None])
+    return fit.step, fit.step.prepared(*fit.samples.batch(torch.from_numpy(fit.training.rows)[None]))

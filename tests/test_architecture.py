@@ -27,6 +27,7 @@ FLOORS = {
     # 2 motion
     "_autograd": 2,
     "_fused": 2.2,
+    "_small": 2.3,
     "_steps": 2.4,
     "_train": 2.6,
     "_lbfgs": 2.6,

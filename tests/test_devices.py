@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sknn import MLPTorchClassifier, MLPTorchRegressor, check_gradients
-from sknn._devices import compute_scope, resolve_device, resolve_precision
+from sknn._devices import _one_product_thread, compute_scope, resolve_device, resolve_precision
 
 X, Y = load_digits(return_X_y=True)
 X = X[:300] / 16
@@ -107,6 +108,29 @@ def test_overlapping_scopes_restore_the_threads():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(outside)
+
+
+def product_threads():
+    """Return the numbers of threads of numpy's and scipy's matrix products."""
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_small_products_of_numpy_take_one_thread_until_the_last_scope_ends():
+    with threadpool_limits(2, user_api="blas"):
+        outside = product_threads()
+        assert max(outside) == 2
+        with compute_scope(SMALL, CPU, by_numpy=True):
+            assert product_threads() == {1}
+        assert product_threads() == outside
+        first = _one_product_thread()
+        first.__enter__()
+        with _one_product_thread():
+            first.__exit__(None, None, None)  # as where two Python threads fit at once
+            assert product_threads() == {1}
+        assert product_threads() == outside
+        for scope in (compute_scope(LARGE, CPU, by_numpy=True), compute_scope(SMALL, CPU)):
+            with scope:
+                assert product_threads() == outside
 
 
 @pytest.mark.parametrize("flushed", [False, True])

@@ -1,6 +1,7 @@
-"""The hand-written step against the one that autograd differentiates."""
+"""The hand-written steps, of torch and of numpy, against the one that autograd differentiates."""
 
 import copy
+import dataclasses
 import functools
 import itertools
 
@@ -17,6 +18,7 @@ from sknn._autograd import AutogradStep
 from sknn._fused import FusedMLPStep, is_plain
 from sknn._losses import LOSSES, make_loss
 from sknn._samples import Samples, batch_bounds, place
+from sknn._small import SmallMLPStep
 from sknn._solvers import SOLVERS, Solver, SolverOptions
 from sknn._steps import choose_step
 from sknn.modules import MLP
@@ -29,11 +31,11 @@ def networks(n_models, activation="relu", hidden=(7, 3), n_outputs=5, dtype=torc
     return [MLP(4, n_outputs, hidden, activation, random_state=k, dtype=dtype) for k in range(n_models)]
 
 
-def samples(link, *, weighted, dtype=torch.float64, n_rows=N_ROWS):
+def samples(link, *, weighted, dtype=torch.float64, n_rows=N_ROWS, n_columns=2):
     rng = np.random.RandomState(0)
     X = rng.normal(size=(n_rows, 4))
     y = {
-        "softmax": np.stack([rng.randint(n, size=n_rows) for n in BLOCKS], 1),
+        "softmax": np.stack([rng.randint(n, size=n_rows) for n in (BLOCKS if n_columns == 2 else (5,))], 1),
         "logistic": rng.randint(2, size=(n_rows, 5)).astype(float),
         "exp": rng.poisson(2, (n_rows, 5)).astype(float),
         "identity": rng.normal(size=(n_rows, 5)),
@@ -43,51 +45,60 @@ def samples(link, *, weighted, dtype=torch.float64, n_rows=N_ROWS):
     return Samples(placed, y, torch.from_numpy(rng.uniform(0.1, 3, n_rows)).to(dtype) if weighted else None)
 
 
-def both_steps(modules, loss, alpha):
-    return AutogradStep(copy.deepcopy(modules), loss, alpha=alpha), FusedMLPStep(
-        copy.deepcopy(modules), loss, alpha=alpha
-    )
+STEPS = (AutogradStep, FusedMLPStep, SmallMLPStep)
+
+
+def every_step(modules, loss, alpha):
+    return [step(copy.deepcopy(modules), loss, alpha=alpha) for step in STEPS]
+
+
+def assert_same(values):
+    """Let values of the hand-written steps be those of autograd."""
+    for value in values[1:]:
+        torch.testing.assert_close(value, values[0], rtol=1e-10, atol=1e-10)
+
+
+def gradients(step):
+    return step.parameters.views(step.parameters.grad)
 
 
 @pytest.mark.parametrize("n_models", [1, 3])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(("name", "link"), LOSSES)
 def test_gradients_are_those_of_autograd(name, link, activation, n_models):
-    loss = make_loss(name, link, PARAMETER.get(name, 0.0), BLOCKS)
-    modules = networks(n_models, activation)
-    rng = np.random.RandomState(1)
+    modules, rng = networks(n_models, activation), np.random.RandomState(1)
     order = torch.from_numpy(np.stack([rng.permutation(N_ROWS) for _ in range(n_models)]))
-    for weighted, alpha in itertools.product([False, True], [0.0, 0.3]):
-        data = samples(link, weighted=weighted)
-        autograd, fused = both_steps(modules, loss, alpha)
-        for start, stop in (
-            (0, 10),
-            (10, 20),
-            (20, N_ROWS),
-            (0, 10),
-        ):  # full batches, a ragged one, and memory used again
+    blocks = [BLOCKS, (5,)] if link == "softmax" else [()]
+    for of_softmax, weighted, alpha in itertools.product(blocks, [False, True], [0.0, 0.3]):
+        loss = make_loss(name, link, PARAMETER.get(name, 0.0), of_softmax)
+        data = samples(link, weighted=weighted, n_columns=len(of_softmax))
+        steps = every_step(modules, loss, alpha)
+        # Full batches, a ragged one, and memory used again.
+        for start, stop in ((0, 10), (10, 20), (20, N_ROWS), (0, 10)):
             batch = data.batch(order[:, start:stop])
-            torch.testing.assert_close(fused(*batch), autograd(*batch), rtol=1e-10, atol=1e-10)
-            torch.testing.assert_close(fused.parameters.grad, autograd.parameters.grad, rtol=1e-10, atol=1e-10)
+            assert_same([step(*step.prepared(*batch)) for step in steps])
+            assert_same([gradients(step) for step in steps])
 
 
+@pytest.mark.parametrize("n_outputs", [1, 5])
+@pytest.mark.parametrize("link", ["softmax", "logistic", "identity"])
 @pytest.mark.parametrize("hidden", [(), (1,), (40,), (5, 1, 9)])
-def test_sums_of_terms_are_those_of_autograd_at_every_width(hidden):
-    loss = make_loss("log_loss", "softmax", 0.0, BLOCKS)
-    data = samples("softmax", weighted=True)
+def test_sums_of_terms_are_those_of_autograd_at_every_width(hidden, link, n_outputs):
+    loss = make_loss("squared_error" if link == "identity" else "log_loss", link, 0.0, (n_outputs,))
+    data = samples(link, weighted=True, n_columns=1)
+    data = dataclasses.replace(data, y=data.y[:, :n_outputs].clamp_max(n_outputs - 1 if link == "softmax" else np.inf))
     order = torch.arange(N_ROWS).expand(2, -1)
     total = data.weight.sum().expand(2, 1)
-    gradients = []
-    for step in both_steps(networks(2, "tanh", hidden), loss, 0.3):
-        for gradient in step.parameters.views(step.parameters.grad):
+    found = []
+    for step in every_step(networks(2, "tanh", hidden, n_outputs), loss, 0.3):
+        for gradient in gradients(step):
             gradient.fill_(torch.nan)
         losses = torch.zeros(2, dtype=torch.float64)
         for start, stop in ((0, 9), (9, N_ROWS)):
-            X, y, weight = data.batch(order[:, start:stop])
+            X, y, weight = step.prepared(*data.batch(order[:, start:stop]))
             losses += step.add_data_term(X, y, step.shares(weight, total), first=start == 0)
-        losses = step.add_penalty(losses, step.shares(None, total))
-        gradients.append((losses, step.parameters.grad.clone()))
-    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
+        found.append([step.add_penalty(losses, step.shares(total, total)), *gradients(step)])
+    assert_same(found)
 
 
 @pytest.mark.parametrize("n_models", [1, 3])
@@ -97,22 +108,29 @@ def test_ten_updates_lead_to_the_weights_of_autograd(solver, activation, n_model
     loss = make_loss("log_loss", "softmax", 0.0, BLOCKS)
     data = samples("softmax", weighted=True)
     learned = []
-    for step in both_steps(networks(n_models, activation), loss, 0.1):
+    for step in every_step(networks(n_models, activation), loss, 0.1):
         parameters = step.parameters
-        rule = Solver(solver, parameters.data, parameters.grad, parameters.weights, SolverOptions())
+        options = SolverOptions(weight_decay=0.1 if solver == "adamw" else 0.0)
+        rule = Solver(solver, parameters.data, parameters.grad, parameters.decayed, options)
         order = torch.arange(N_ROWS).expand(n_models, -1)
         for _ in range(4):
-            for batch in data.batches(order, batch_bounds(N_ROWS, 9)):  # 9, 9 and 5 rows
+            for batch in data.batches(order, batch_bounds(N_ROWS, 9), step.prepared):  # 9, 9 and 5 rows
                 step(*batch)
                 rule.update(0.01)
-        learned.append(parameters.data)
-    torch.testing.assert_close(*learned, rtol=1e-9, atol=1e-9)
-    assert not torch.allclose(learned[0], AutogradStep(networks(n_models, activation), loss).parameters.data, atol=1e-2)
+        learned.append(parameters.views(parameters.data))
+    for by_hand in learned[1:]:
+        torch.testing.assert_close(by_hand, learned[0], rtol=1e-9, atol=1e-9)
+    start = AutogradStep(networks(n_models, activation), loss).parameters
+    assert not torch.allclose(learned[0][0], start.views(start.data)[0], atol=1e-2)
 
 
 def by_autograd(monkeypatch):
     """Let fits choose the other step from here on."""
-    monkeypatch.setattr("sknn.base.choose_step", AutogradStep)
+
+    def choose(modules, loss, *, small, **options):
+        return AutogradStep(modules, loss, **options)
+
+    monkeypatch.setattr("sknn.base.choose_step", choose)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -171,9 +189,11 @@ def test_other_networks_are_left_to_autograd(other):
     module = drawn(OTHERS[other])
     loss = make_loss("squared_error", "identity")
     assert not is_plain(module)
-    assert type(choose_step([module], loss)) is AutogradStep
+    for small in (False, True):
+        assert type(choose_step([module], loss, small=small)) is AutogradStep
+        assert type(choose_step(networks(1), loss, autocast=True, small=small)) is AutogradStep
     assert type(choose_step(networks(1), loss)) is FusedMLPStep
-    assert type(choose_step(networks(1), loss, autocast=True)) is AutogradStep
+    assert type(choose_step(networks(1), loss, small=True)) is SmallMLPStep
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

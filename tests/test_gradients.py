@@ -110,8 +110,8 @@ def test_the_objective_is_the_one_of_fit():
         for rate in (1e-300, 0.1)
     )
     check = check_gradients(start, X, LABELS, WEIGHT)
-    steps = [(a - b).ravel("K") / 0.1 for a, b in zip(start.coefs_, moved.coefs_, strict=True)]
-    steps += [(a - b) / 0.1 for a, b in zip(start.intercepts_, moved.intercepts_, strict=True)]
+    before, after = (zip(network.coefs_, network.intercepts_, strict=True) for network in (start, moved))
+    steps = [(a - b).ravel() / 0.1 for layers in zip(before, after, strict=True) for a, b in zip(*layers, strict=True)]
     np.testing.assert_allclose(np.concatenate(steps), check.analytic, atol=1e-12)
 
 

@@ -14,10 +14,10 @@ def networks(n_models, **options):
     return [MLP(3, 2, random_state=seed, **sizes) for seed in range(n_models)]
 
 
-def in_columns(matrix):
-    """Return a weight (n_out, n_in) as the buffer holds it: along its longer side."""
-    n_out, n_in = matrix.shape
-    return (matrix.T if n_out >= n_in else matrix).flatten()
+def in_columns(parameter, inputs_first=False):
+    """Return a parameter as the buffer holds it: a weight (n_out, n_in) along its longer side, or by its inputs."""
+    turned = parameter.ndim == 2 and (inputs_first or parameter.shape[0] >= parameter.shape[1])
+    return (parameter.T if turned else parameter).detach().flatten()
 
 
 class Tied(nn.Module):
@@ -59,18 +59,28 @@ def test_parameters_are_views_and_keep_their_values(n_models, batch_norm):
         assert all((p == 7).all() and (p.grad == 5).all() for p in module.parameters())
 
 
-def test_columns_are_weights_then_biases():
+@pytest.mark.parametrize("inputs_first", [False, True])
+def test_columns_are_the_parameters_in_their_order(inputs_first):
     modules = networks(2, batch_norm=True)
-    flat = FlatParameters(modules)
+    flat = FlatParameters(modules, inputs_first=inputs_first)
     for k, module in enumerate(modules):
-        layers = module.linear_layers()
-        coefs = [in_columns(layer.weight.detach()) for layer in layers]
-        vectors = [p.detach() for p in module.parameters() if p.ndim == 1]
-        expected = torch.cat([*coefs, *vectors])
+        expected = torch.cat([in_columns(p, inputs_first) for p in module.parameters()])
         assert torch.equal(flat.data[k, : len(expected)], expected)
-        assert torch.equal(flat.weights[k], torch.cat(coefs))
-    assert flat.weights.untyped_storage().data_ptr() == flat.data.untyped_storage().data_ptr()
-    assert flat.weights_grad.untyped_storage().data_ptr() == flat.grad.untyped_storage().data_ptr()
+        decayed = torch.cat([torch.full((p.numel(),), float(p.ndim > 1)) for p in module.parameters()])
+        torch.testing.assert_close(flat.decayed[: len(expected)], decayed.double(), rtol=0, atol=0)
+        assert flat.decayed[len(expected) :].count_nonzero() == 0
+
+
+def test_biases_are_one_more_row_of_the_weights_with_inputs_first():
+    modules = networks(2)
+    flat, start = FlatParameters(modules, inputs_first=True), 0
+    for layers in zip(*(module.linear_layers() for module in modules), strict=True):
+        n_rows, n_out = layers[0].in_features + 1, layers[0].out_features
+        rows = flat.data[:, start : start + n_rows * n_out].view(2, n_rows, n_out)
+        for layer, (*weights, bias) in zip(layers, rows, strict=True):
+            assert torch.equal(torch.stack(weights), layer.weight.T)
+            assert torch.equal(bias, layer.bias)
+        start += n_rows * n_out
 
 
 def test_rows_are_whole_vectors_that_end_in_zeros():
@@ -102,8 +112,7 @@ def test_gradients_land_in_the_buffer():
         module(X).square().sum().backward()
     for k, twin in enumerate(networks(3)):
         twin(X).square().sum().backward()
-        ordered = sorted(twin.parameters(), key=lambda p: p.ndim < 2)
-        expected = torch.cat([in_columns(p.grad) if p.ndim == 2 else p.grad for p in ordered])
+        expected = torch.cat([in_columns(p.grad) for p in twin.parameters()])
         torch.testing.assert_close(flat.grad[k, : len(expected)], expected)
 
 
@@ -111,8 +120,7 @@ def test_views_are_the_tensors_of_all_models():
     modules = networks(3)
     flat = FlatParameters(modules)
     views = flat.views(flat.data)
-    in_order = (sorted(module.parameters(), key=lambda p: p.ndim < 2) for module in modules)
-    for view, tensors in zip(views, zip(*in_order, strict=True), strict=True):
+    for view, tensors in zip(views, zip(*(module.parameters() for module in modules), strict=True), strict=True):
         torch.testing.assert_close(view, torch.stack([tensor.detach() for tensor in tensors]), rtol=0, atol=0)
         view.fill_(7)
         assert all((tensor == 7).all() for tensor in tensors)
@@ -132,7 +140,7 @@ def test_tied_parameters_are_stored_once_and_frozen_ones_not_at_all(tied):
     assert torch.equal(tied.encoder.bias, frozen)
     assert tied.encoder.bias.grad is None
     assert tied.convolution.weight.shape == (3, 2, 2)
-    assert flat.weights.shape == (1, 12 + 12 + 12 + 6)  # the convolution's weights decay too, biases do not
+    assert flat.decayed.sum() == 12 + 12 + 12 + 6  # the convolution's weights decay too, biases do not
 
 
 def test_a_module_without_parameters_has_an_empty_buffer():

@@ -16,7 +16,8 @@ CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 
 def make(name, models=slice(None), dtype=torch.float64, **options):
     data = torch.tensor(START[models], dtype=dtype)
-    return Solver(name, data, torch.zeros_like(data), data[:, :N_WEIGHTS], SolverOptions(**options))
+    decayed = (torch.arange(N_PARAMETERS) < N_WEIGHTS).to(dtype)
+    return Solver(name, data, torch.zeros_like(data), decayed, SolverOptions(**options))
 
 
 def run(solver, rates=RATES, models=slice(None), first=0):

@@ -11,8 +11,10 @@ import torch
 from sklearn.neural_network import MLPRegressor
 
 from sknn._autograd import AutogradStep
+from sknn._fused import FusedMLPStep
 from sknn._losses import make_loss
 from sknn._samples import Samples, place
+from sknn._small import SmallMLPStep
 from sknn._solvers import SOLVERS, Solver, SolverOptions
 from sknn._train import Recipe, TrainState, train
 from sknn.modules import MLP, Dropout
@@ -44,7 +46,7 @@ class Training:
 
     def __init__(
         self, seeds, name="adam", *, dtype=torch.float64, alpha=0.1, weight=None, rows=TRAINING, network=None,
-        n_outputs=2, momentum=0.9, **recipe,
+        n_outputs=2, momentum=0.9, step=AutogradStep, **recipe,
     ):  # fmt: skip
         network = {"hidden_layer_sizes": (6, 3), "activation": "tanh", **(network or {})}
         self.modules = [MLP(5, n_outputs, random_state=seed, dtype=dtype, **network) for seed in seeds]
@@ -53,14 +55,14 @@ class Training:
                 if isinstance(layer, Dropout):
                     layer.generator = torch.Generator().manual_seed(seed)
         decay, penalty = (alpha, 0.0) if name == "adamw" else (0.0, alpha)
-        self.step = AutogradStep(self.modules, make_loss("squared_error", "identity"), alpha=penalty)
+        self.step = step(self.modules, make_loss("squared_error", "identity"), alpha=penalty)
         flat, options = self.step.parameters, SolverOptions(momentum=momentum, weight_decay=decay)
-        self.solver = Solver(name, flat.data, flat.grad, flat.weights, options)
+        self.solver = Solver(name, flat.data, flat.grad, flat.decayed, options)
         y = torch.as_tensor(Y[:, :n_outputs], dtype=dtype)
         weight, cancels = (None, False) if weight is None else (torch.as_tensor(weight, dtype=dtype), weight.min() < 0)
         self.samples = Samples(place(X, torch.device("cpu"), dtype), y, weight, bool(cancels))
         self.recipe = Recipe(**{**vars(PLAIN), **recipe})
-        self.state = TrainState.start(len(seeds), self.recipe.learning_rate_init)
+        self.state = TrainState([self.recipe.learning_rate_init] * len(seeds))
         self.rngs, self.rows = [np.random.RandomState(seed) for seed in seeds], rows
 
     def score(self):
@@ -210,10 +212,19 @@ def assert_together_is_alone(seeds, n_epochs, **options):
     return lengths
 
 
+@pytest.mark.parametrize("step", [AutogradStep, FusedMLPStep, SmallMLPStep])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", SOLVERS)
-def test_together_is_alone_with_each_solver(name, dtype):
-    assert_together_is_alone([0, 1, 2], 4, name=name, dtype=dtype, weight=WEIGHT)
+def test_together_is_alone_with_each_solver(name, dtype, step):
+    assert_together_is_alone([0, 1, 2], 4, name=name, dtype=dtype, weight=WEIGHT, step=step)
+
+
+@pytest.mark.parametrize("step", [FusedMLPStep, SmallMLPStep])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+@pytest.mark.parametrize("network", [{"hidden_layer_sizes": ()}, {"hidden_layer_sizes": (1, 17), "activation": "silu"}])
+def test_together_is_alone_in_steps_by_hand(network, n_outputs, dtype, step):
+    assert_together_is_alone([0, 1, 2], 4, n_outputs=n_outputs, dtype=dtype, network=network, step=step)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +315,7 @@ def test_interrupted_inside_an_epoch_keeps_the_best_weights():
     training = Training([0], stop_on_score=True)
     training.step = Interrupting(training.modules, make_loss("squared_error", "identity"), alpha=0.1)
     flat = training.step.parameters
-    training.solver = Solver("adam", flat.data, flat.grad, flat.weights, SolverOptions())
+    training.solver = Solver("adam", flat.data, flat.grad, flat.decayed, SolverOptions())
     scores = []
     with pytest.raises(KeyboardInterrupt):
         scores.extend(record.score[0] for record in training.epochs())

@@ -1,0 +1,143 @@
+"""The step of small plain multi-layer perceptrons on the CPU: by hand in numpy, whose calls take less time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sknn._autograd import AutogradStep
+from sknn._fused import activation_of
+from sknn._losses import Loss, host_loss
+from sknn._samples import Batch
+from sknn.modules import MLP
+
+
+class _HostShares(NamedTuple):
+    rows: np.ndarray
+    decay: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer's parameters and their gradients, as views of those of all K models; the last row is the bias."""
+
+    transposed: np.ndarray  # (K, n_out, n_in + 1)
+    weight: np.ndarray  # (K, n_in, n_out), without the bias
+    grad: np.ndarray  # (K, n_in + 1, n_out)
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    """What a batch of b rows comes to in a hidden layer: each thing as a tensor, and the same memory as an array."""
+
+    before: Tensor  # (K, n_out, b)
+    after: Tensor
+    grad: Tensor
+    before_array: np.ndarray
+    inputs: np.ndarray  # (K, n_out + 1, b), of the next layer: `after` with a row of ones
+    grad_array: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Memory:
+    hidden: list[_Hidden]
+    scores: Tensor  # (K, c, b)
+    scores_array: np.ndarray
+
+
+class SmallMLPStep(AutogradStep):
+    """The step of K multi-layer perceptrons without dropout and batch normalisation, in memory of the CPU.
+
+    At these sizes a call takes longer than what it computes, so there are as few as can be. The rows of a batch have
+    a column of ones, which multiplies the biases. In the layers rows are columns: (K, n, b).
+    """
+
+    _INPUTS_FIRST = True
+
+    def __init__(self, modules: Sequence[MLP], loss: Loss, *, alpha: float = 0.0) -> None:
+        super().__init__(modules, loss, alpha=alpha)
+        self._activation, self._host_loss = activation_of(modules[0]), host_loss(loss)
+        self._data, self._grad = self.parameters.data.numpy(), self.parameters.grad.numpy()
+        self._penalty = np.empty_like(self._data)
+        self._value_tensor = self.parameters.data.new_empty(len(modules))
+        self._value = self._value_tensor.numpy()
+        self._layers, start = [], 0
+        for layer in modules[0].linear_layers():
+            shape = (len(modules), layer.in_features + 1, layer.out_features)
+            columns = slice(start, start + shape[1] * shape[2])
+            data, grad = (flat[:, columns].reshape(shape, copy=False) for flat in (self._data, self._grad))
+            self._layers.append(_Layer(data.mT, data[:, :-1], grad))
+            start = columns.stop
+        self._memories: dict[int, _Memory] = {}
+
+    def prepared(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Batch:
+        """Return rows of one or more batches as the step reads them: X with ones, y as the loss wants it, as arrays."""
+        inputs = np.ones((*X.shape[:2], X.shape[2] + 1), self._data.dtype)
+        inputs[..., :-1] = X.numpy()
+        zeros = np.zeros((*X.shape[:2], self._layers[-1].grad.shape[-1]), self._data.dtype)
+        return inputs, self._host_loss.targets(y.numpy(), zeros), weight
+
+    def shares(self, weight: Tensor, total: Tensor) -> Any:  # the same as arrays
+        """Return the shares of rows of that weight (K, b), and of the penalty where all rows weigh `total` (K, 1)."""
+        rows, decay = super().shares(weight, total)
+        return _HostShares(rows.numpy(), decay.numpy())
+
+    def add_data_term(self, X: Any, y: Any, shares: Any, *, first: bool = False) -> Tensor:
+        """Add the gradient of the loss over a batch and return that part of the loss (K,), until the next call."""
+        memory = self._memory(X.shape[1])
+        self._forward(X.mT, memory)
+        loss, grad = self._host_loss.sums(memory.scores, y, shares.rows)
+        self._backward(X.mT, grad, memory, first=first)
+        self._value[:] = loss
+        return self._value_tensor
+
+    def add_penalty(self, loss: Tensor, shares: Any) -> Tensor:
+        """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
+        if self._alpha == 0:
+            return loss
+        penalty = np.multiply(self._data, shares.decay, out=self._penalty)
+        np.add(self._grad, penalty, out=self._grad)
+        penalty = 0.5 * np.vecdot(self._data, penalty)
+        if loss is not self._value_tensor:
+            return loss + torch.from_numpy(penalty)
+        self._value += penalty
+        return loss
+
+    def _forward(self, X: np.ndarray, memory: _Memory) -> None:
+        for layer, hidden in zip(self._layers[:-1], memory.hidden, strict=True):
+            np.matmul(layer.transposed, X, out=hidden.before_array)
+            self._activation.forward_(hidden.before, hidden.after)
+            X = hidden.inputs
+        np.matmul(self._layers[-1].transposed, X, out=memory.scores_array)
+
+    def _backward(self, X: np.ndarray, grad: np.ndarray, memory: _Memory, *, first: bool) -> None:
+        for i in reversed(range(len(self._layers))):
+            layer, inputs = self._layers[i], memory.hidden[i - 1].inputs if i else X
+            if first:
+                np.matmul(inputs, grad.mT, out=layer.grad)
+            else:
+                np.add(layer.grad, np.matmul(inputs, grad.mT), out=layer.grad)
+            if i:
+                hidden = memory.hidden[i - 1]
+                # With one output the sum has one term, for which there is a faster way.
+                product = np.matmul if grad.shape[1] > 1 else np.multiply
+                grad = product(layer.weight, grad, out=hidden.grad_array)
+                self._activation.backward_(hidden.grad, hidden.after if self._activation.from_output else hidden.before)
+
+    def _memory(self, n_rows: int) -> _Memory:
+        """Return the memory for batches of that many rows: a fit has two kinds at most, full ones and the last."""
+        if n_rows not in self._memories:
+            new, sizes = self.parameters.data.new_ones, [layer.grad.shape[-1] for layer in self._layers]
+            hidden = [self._hidden(new(len(self.modules), size + 1, n_rows)) for size in sizes[:-1]]
+            scores = new(len(self.modules), sizes[-1], n_rows)
+            self._memories[n_rows] = _Memory(hidden, scores, scores.numpy())
+        return self._memories[n_rows]
+
+    def _hidden(self, inputs: Tensor) -> _Hidden:
+        # A row is left out of each so that loops end at every model: their last numbers are rounded unlike others.
+        after, grad = inputs[:, :-1], torch.empty_like(inputs)[:, :-1]
+        before = after if self._activation.from_output else torch.empty_like(inputs)[:, :-1]
+        return _Hidden(before, after, grad, before.numpy(), inputs.numpy(), grad.numpy())
