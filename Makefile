@@ -38,8 +38,8 @@ format: .venv/.dev ## repair style and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: .venv/.dev ## measure, side by side, what docs/performance.md tells (an hour or more)
-	for script in lenet convolutions; do $(BIN)/python benchmarks/$$script.py || exit; done
+bench: .venv/.bench ## measure, side by side, what docs/performance.md tells (an hour or more)
+	for script in mlp predict lenet convolutions; do $(BIN)/python benchmarks/$$script.py || exit; done
 
 clean: ## remove .venv, caches and builds
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
@@ -60,3 +60,7 @@ $(BIN)/python:
 .venv/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.[dev]'
 	touch .venv/.core .venv/.test $@
+
+.venv/.bench: .venv/.dev
+	$(INSTALL) -e '.[bench]'
+	touch $@
