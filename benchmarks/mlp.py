@@ -187,8 +187,8 @@ def main() -> None:
     means = [spread(np.exp(np.mean([np.log(of_peers[name]) for of_peers in ratios], axis=0)), 1) for name in ratios[0]]
     header = ["fit", "sknn", *(f"times as long: {name}" for name in SIDES[2:])]
     text = (
-        "Beside each ratio is the accuracy on the rows that were fitted. scikit-learn in float64 is compared with sknn in"
-        f" float64. Medians (smallest to largest) of n = {options.rounds} rounds; {machine()}, skorch"
+        "Beside each ratio is the accuracy on the rows that were fitted. scikit-learn in float64 is compared with sknn"
+        f" in float64. Medians (smallest to largest) of n = {options.rounds} rounds; {machine()}, skorch"
         f" {skorch.__version__}."
     )
     publish("mlp", table(header, [*rows, ["geometric mean", "", *means]]) + "\n\n" + text)
