@@ -30,10 +30,10 @@ class AutogradStep:
     the batch's weight sum as in scikit-learn.
     """
 
-    _INPUTS_FIRST = False
+    _JOINED = False
 
     def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, alpha: float = 0.0, autocast: bool = False) -> None:
-        self.parameters = FlatParameters(modules, inputs_first=self._INPUTS_FIRST)
+        self.parameters = FlatParameters(modules, joined=self._JOINED)
         self.modules, self._loss, self._alpha, self._autocast = modules, loss, alpha, autocast
         self._shares: dict[int, Shares] = {}  # of rows that weigh the same, by their number
 

@@ -15,6 +15,9 @@ DTYPES = ("auto", "float32", "float64", "bfloat16")
 # Multiply-adds of one batch below which a second thread saves too little to risk that it has to wait for a busy core.
 _ONE_THREAD_WORK = 10_000_000
 
+# Multiply-adds that take less time than a scope does.
+_NO_SCOPE_WORK = 100_000
+
 
 class Precision(NamedTuple):
     """The dtype of weights and predictions, and whether matrix products run in bfloat16."""
@@ -72,12 +75,13 @@ def fits_one_thread(work: int, device: torch.device) -> bool:
 
 
 @contextmanager
-def compute_scope(work: int, device: torch.device, *, by_numpy: bool = False) -> Iterator[None]:
+def compute_scope(work: int, device: torch.device, *, by_numpy: bool = False, once: bool = False) -> Iterator[None]:
     """Choose threads for batches of `work` multiply-adds and flush denormals; restore both on leaving.
 
-    Where numpy computes small batches, its matrix products are limited to one thread too, which takes a moment.
+    Where numpy computes small batches, its matrix products are limited to one thread too, which takes a moment. With
+    `once`, as in a single pass, work that takes less time than a scope is left alone.
     """
-    if device.type != "cpu":
+    if device.type != "cpu" or (work < _NO_SCOPE_WORK and once):
         yield
         return
     small = fits_one_thread(work, device)

@@ -89,6 +89,7 @@ class LeNetEstimatorMixin:
         ValueError
             If there is no layer of that name.
         """
+        check_is_fitted(self)
         maps = self._pass_forward(lambda X: self.module_.network.feature_maps(self.module_.images(X), layer), X)
         return maps.contiguous().cpu().numpy()
 

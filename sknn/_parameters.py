@@ -1,7 +1,7 @@
 """All parameters of K equally shaped models in one contiguous buffer."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,57 +23,58 @@ class Snapshot:
 class FlatParameters:
     """The parameters of K modules and their gradients as two tensors of shape (K, P).
 
-    The modules' own parameters become views of them, in their order. Those of two or more dimensions are what the
-    penalty applies to: `decayed` (P,) is 1 in their columns, and 0 in the others. The longer side of a matrix is the
-    one whose numbers lie side by side: products with few columns are several times slower. With `inputs_first` it is
-    that of the outputs, so that the biases of a layer are one more row of its weights. Rows end in zeros up to whole
-    vectors of the CPU, which no module sees.
+    The modules' own parameters become views of them, in their order. The longer side of a matrix is the one whose
+    numbers lie side by side: products with few columns are several times slower. With `joined`, for modules that have
+    nothing but linear layers, each layer is one matrix (n_out, n_in + 1), whose last column is its bias. Rows end in
+    zeros up to whole vectors of the CPU, which no module sees. `decayed` (P,) is 1 for parameters of two or more
+    dimensions, which are what the penalty applies to, and 0 for the others.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], *, inputs_first: bool = False) -> None:
-        self._modules, self._inputs_first = modules, inputs_first
+    def __init__(self, modules: Sequence[nn.Module], *, joined: bool = False) -> None:
+        self._modules, self._joined = modules, joined
         trained = [[p for p in module.parameters() if p.requires_grad] for module in modules]
-        first = trained[0]
-        n_vectors = math.ceil(sum(p.numel() for p in first) / _VECTOR)
+        self._first = trained[0]
+        n_vectors = math.ceil(sum(p.numel() for p in self._first) / _VECTOR)
         shape = (len(modules), n_vectors * _VECTOR)
-        device, dtype = (first[0].device, first[0].dtype) if first else (None, None)
+        device, dtype = (self._first[0].device, self._first[0].dtype) if self._first else (None, None)
         self.data = torch.zeros(shape, device=device, dtype=dtype)
         self.grad = torch.zeros_like(self.data)
-        self._first = first
-        self.decayed = torch.zeros_like(self.data[0])
-        for parameter, columns in self._columns():
-            self.decayed[columns] = float(parameter.ndim >= 2)
         for k, parameters in enumerate(trained):
             self._adopt(k, parameters)
+        self.decayed = torch.zeros_like(self.data[0])
+        for parameter, view in zip(self._first, self.views(self.decayed[None]), strict=True):
+            view.fill_(parameter.ndim >= 2)
 
     @torch.no_grad()
     def _adopt(self, k: int, parameters: list[nn.Parameter]) -> None:
-        for parameter, (_, columns) in zip(parameters, self._columns(), strict=True):
-            view = self._view(self.data[k : k + 1, columns], parameter.shape)[0]
-            view.copy_(parameter)
-            parameter.data = view
-            parameter.grad = self._view(self.grad[k : k + 1, columns], parameter.shape)[0]
+        views = (self.views(flat[k : k + 1]) for flat in (self.data, self.grad))
+        for parameter, data, grad in zip(parameters, *views, strict=True):
+            data[0].copy_(parameter)
+            parameter.data, parameter.grad = data[0], grad[0]
 
     def views(self, flat: Tensor) -> list[Tensor]:
-        """Return views (K, ...) of `data` or `grad`, one for each tensor in their order."""
-        return [self._view(flat[:, columns], parameter.shape) for parameter, columns in self._columns()]
+        """Return views (K, ...) of `data` or `grad`, one for each parameter in their order."""
+        if self._joined:
+            return [view for layer in self.layers(flat) for view in (layer[..., :-1], layer[..., -1])]
+        sizes = [parameter.numel() for parameter in self._first]
+        parts = flat[:, : sum(sizes)].split(sizes, dim=1)
+        return [_view(part, parameter.shape) for part, parameter in zip(parts, self._first, strict=True)]
 
-    def _columns(self) -> Iterator[tuple[nn.Parameter, slice]]:
-        start = 0
-        for parameter in self._first:
-            yield parameter, slice(start, start + parameter.numel())
-            start += parameter.numel()
-
-    def _view(self, flat: Tensor, shape: torch.Size) -> Tensor:
-        """Return columns (K, numel) in a shape (K, ...)."""
-        if len(shape) == 2 and (self._inputs_first or shape[0] >= shape[1]):
-            return flat.view(len(flat), *shape[::-1]).mT
-        return flat.view(len(flat), *shape)
+    def layers(self, flat: Tensor) -> list[Tensor]:
+        """Return views (K, n_out, n_in + 1) of `data` or `grad`, one for each of joined layers."""
+        shapes = [(len(weight), weight.shape[1] + 1) for weight in self._first[::2]]
+        sizes = [math.prod(shape) for shape in shapes]
+        parts = flat[:, : sum(sizes)].split(sizes, dim=1)
+        return [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def names(self) -> list[str]:
         """Return the name of the tensor that each column belongs to, those of the zeros at the end left out."""
         of_tensor = {id(parameter): name for name, parameter in self._modules[0].named_parameters()}
-        return [of_tensor[id(parameter)] for parameter in self._first for _ in range(parameter.numel())]
+        places = torch.zeros(self.data.shape[1], dtype=torch.int64)
+        for place, view in enumerate(self.views(places[None])):
+            view.fill_(place)
+        n_parameters = sum(parameter.numel() for parameter in self._first)
+        return [of_tensor[id(self._first[place])] for place in places[:n_parameters].tolist()]
 
     def snapshot(self) -> Snapshot:
         """Copy the current state of all models."""
@@ -99,3 +100,10 @@ class FlatParameters:
     def finite(self, k: int) -> bool:
         """Return whether every parameter of model k is finite."""
         return bool(self.data[k].isfinite().all())
+
+
+def _view(flat: Tensor, shape: torch.Size) -> Tensor:
+    """Return columns (K, numel) in a shape (K, ...)."""
+    if len(shape) == 2 and shape[0] >= shape[1]:
+        return flat.view(len(flat), *shape[::-1]).mT
+    return flat.view(len(flat), *shape)

@@ -110,21 +110,40 @@ class Samples:
         weight = None if self.weight is None else self.weight[rows]
         return X.view(*rows.shape, *X.shape[1:]), y.view(*rows.shape, *y.shape[1:]), weight
 
-    def batches(
-        self, order: Tensor, bounds: list[tuple[int, int]], prepared: Callable[..., Batch] = lambda *batch: batch
-    ) -> Iterator[Batch]:
-        """Yield the batches with those bounds in rows (K, n); small ones are gathered several at a time."""
-        rows_at_once = _GATHERED_VALUES // max(self.X.row_size * len(order), 1)
-        n_batches = max(1, rows_at_once // max(bounds[0][1], 1))
-        for group in (bounds[i : i + n_batches] for i in range(0, len(bounds), n_batches)):
-            first = group[0][0]
-            X, y, weight = prepared(*self.batch(order[:, first : group[-1][1]]))
-            if len(group) == 1:
-                yield X, y, weight
-                continue
-            for start, stop in group:
-                rows = slice(start - first, stop - first)
-                yield X[:, rows], y[:, rows], None if weight is None else weight[:, rows]
+
+class KeptRows:
+    """Rows that a step has prepared (1, n, ...), to gather batches from; for sets of which a copy takes little."""
+
+    def __init__(self, prepared: Batch) -> None:
+        self._parts = [None if part is None else part[0] for part in prepared]
+
+    def batch(self, places: Tensor) -> Batch:
+        """Return X, y and weights at those places (K, b) among the rows."""
+        X, y, weight = (None if part is None else _take(part, places) for part in self._parts)
+        return X, y, weight
+
+
+def _take(values: Any, places: Tensor) -> Any:
+    if isinstance(values, Tensor):
+        return values.index_select(0, places.flatten()).view(*places.shape, *values.shape[1:])
+    return values.take(places.numpy(), axis=0)
+
+
+def gather(
+    read: Callable[[Tensor], Batch], order: Tensor, bounds: list[tuple[int, int]], row_size: int
+) -> Iterator[Batch]:
+    """Yield what `read` returns for batches with those bounds in rows (K, n); of small ones it reads some at once."""
+    rows_at_once = _GATHERED_VALUES // max(row_size * len(order), 1)
+    n_batches = max(1, rows_at_once // max(bounds[0][1], 1))
+    for group in (bounds[i : i + n_batches] for i in range(0, len(bounds), n_batches)):
+        first = group[0][0]
+        X, y, weight = read(order[:, first : group[-1][1]])
+        if len(group) == 1:
+            yield X, y, weight
+            continue
+        for start, stop in group:
+            rows = slice(start - first, stop - first)
+            yield X[:, rows], y[:, rows], None if weight is None else weight[:, rows]
 
 
 def batch_bounds(n_rows: int, batch_size: int, *, at_least_two: bool = False) -> list[tuple[int, int]]:

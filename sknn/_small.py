@@ -22,11 +22,11 @@ class _HostShares(NamedTuple):
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer's parameters and their gradients, as views of those of all K models; the last row is the bias."""
+    """A layer's parameters and their gradients, as views of those of all K models; the last column is the bias."""
 
-    transposed: np.ndarray  # (K, n_out, n_in + 1)
-    weight: np.ndarray  # (K, n_in, n_out), without the bias
-    grad: np.ndarray  # (K, n_in + 1, n_out)
+    data: np.ndarray  # (K, n_out, n_in + 1)
+    transposed: np.ndarray  # (K, n_in, n_out), without the bias
+    grad: np.ndarray  # (K, n_out, n_in + 1)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class SmallMLPStep(AutogradStep):
     a column of ones, which multiplies the biases. In the layers rows are columns: (K, n, b).
     """
 
-    _INPUTS_FIRST = True
+    _JOINED = True
 
     def __init__(self, modules: Sequence[MLP], loss: Loss, *, alpha: float = 0.0) -> None:
         super().__init__(modules, loss, alpha=alpha)
@@ -64,20 +64,18 @@ class SmallMLPStep(AutogradStep):
         self._penalty = np.empty_like(self._data)
         self._value_tensor = self.parameters.data.new_empty(len(modules))
         self._value = self._value_tensor.numpy()
-        self._layers, start = [], 0
-        for layer in modules[0].linear_layers():
-            shape = (len(modules), layer.in_features + 1, layer.out_features)
-            columns = slice(start, start + shape[1] * shape[2])
-            data, grad = (flat[:, columns].reshape(shape, copy=False) for flat in (self._data, self._grad))
-            self._layers.append(_Layer(data.mT, data[:, :-1], grad))
-            start = columns.stop
+        layers = (self.parameters.layers(flat) for flat in (self.parameters.data, self.parameters.grad))
+        self._layers = [
+            _Layer(data, data[..., :-1].mT, grad)
+            for data, grad in zip(*([layer.numpy() for layer in of] for of in layers), strict=True)
+        ]
         self._memories: dict[int, _Memory] = {}
 
     def prepared(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Batch:
         """Return rows of one or more batches as the step reads them: X with ones, y as the loss wants it, as arrays."""
         inputs = np.ones((*X.shape[:2], X.shape[2] + 1), self._data.dtype)
         inputs[..., :-1] = X.numpy()
-        zeros = np.zeros((*X.shape[:2], self._layers[-1].grad.shape[-1]), self._data.dtype)
+        zeros = np.zeros((*X.shape[:2], self._layers[-1].data.shape[1]), self._data.dtype)
         return inputs, self._host_loss.targets(y.numpy(), zeros), weight
 
     def shares(self, weight: Tensor, total: Tensor) -> Any:  # the same as arrays
@@ -108,29 +106,29 @@ class SmallMLPStep(AutogradStep):
 
     def _forward(self, X: np.ndarray, memory: _Memory) -> None:
         for layer, hidden in zip(self._layers[:-1], memory.hidden, strict=True):
-            np.matmul(layer.transposed, X, out=hidden.before_array)
+            np.matmul(layer.data, X, out=hidden.before_array)
             self._activation.forward_(hidden.before, hidden.after)
             X = hidden.inputs
-        np.matmul(self._layers[-1].transposed, X, out=memory.scores_array)
+        np.matmul(self._layers[-1].data, X, out=memory.scores_array)
 
     def _backward(self, X: np.ndarray, grad: np.ndarray, memory: _Memory, *, first: bool) -> None:
         for i in reversed(range(len(self._layers))):
             layer, inputs = self._layers[i], memory.hidden[i - 1].inputs if i else X
             if first:
-                np.matmul(inputs, grad.mT, out=layer.grad)
+                np.matmul(grad, inputs.mT, out=layer.grad)
             else:
-                np.add(layer.grad, np.matmul(inputs, grad.mT), out=layer.grad)
+                np.add(layer.grad, np.matmul(grad, inputs.mT), out=layer.grad)
             if i:
                 hidden = memory.hidden[i - 1]
                 # With one output the sum has one term, for which there is a faster way.
                 product = np.matmul if grad.shape[1] > 1 else np.multiply
-                grad = product(layer.weight, grad, out=hidden.grad_array)
+                grad = product(layer.transposed, grad, out=hidden.grad_array)
                 self._activation.backward_(hidden.grad, hidden.after if self._activation.from_output else hidden.before)
 
     def _memory(self, n_rows: int) -> _Memory:
         """Return the memory for batches of that many rows: a fit has two kinds at most, full ones and the last."""
         if n_rows not in self._memories:
-            new, sizes = self.parameters.data.new_ones, [layer.grad.shape[-1] for layer in self._layers]
+            new, sizes = self.parameters.data.new_ones, [layer.data.shape[1] for layer in self._layers]
             hidden = [self._hidden(new(len(self.modules), size + 1, n_rows)) for size in sizes[:-1]]
             scores = new(len(self.modules), sizes[-1], n_rows)
             self._memories[n_rows] = _Memory(hidden, scores, scores.numpy())

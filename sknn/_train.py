@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sknn._samples import Orders, Samples, batch_bounds
+from sknn._samples import Batch, KeptRows, Orders, Samples, batch_bounds, gather
 from sknn._solvers import SCHEDULES, Rate, Solver
 from sknn._steps import Step
 
 # scikit-learn's bound below which the "adaptive" learning rate stops the fit instead of shrinking again.
 _SMALLEST_RATE = 1e-6
+
+# Values of X up to which all rows are prepared at once, and kept so beside X: some megabytes.
+_KEPT_VALUES = 2**20
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def train(
     """
     if samples.may_cancel and len(rngs) > 1:
         raise ValueError("Several models cannot be trained together on negative weights: each skips other batches.")
-    read = _reader(step, samples, recipe, Orders(rows, rngs), len(rows))
+    read = _reader(step, samples, recipe, rows, rngs)
     kept = step.parameters.snapshot() if recipe.stop_on_score or len(rngs) > 1 else None
     try:
         while not all(state.stopped):
@@ -115,20 +118,31 @@ class _Batches(NamedTuple):
     """The batches of one epoch, and how many they are."""
 
     n: int
-    each: Iterable[tuple[Tensor, Tensor, Tensor | None]]
+    each: Iterable[Batch]
 
 
-def _reader(step: Step, samples: Samples, recipe: Recipe, orders: Orders, n_rows: int) -> Callable[[], _Batches]:
-    """Return what reads the rows for an epoch; a batch of all rows is the same in any order, and is read once."""
-    bounds = batch_bounds(n_rows, recipe.batch_size, at_least_two=recipe.pairs)
-    if len(bounds) == 1:
-        rows = torch.from_numpy(orders.rows()).to(samples.y.device)
-        whole = _Batches(1, [step.prepared(*samples.batch(rows))])
+def _reader(
+    step: Step, samples: Samples, recipe: Recipe, rows: np.ndarray, rngs: Sequence[np.random.RandomState]
+) -> Callable[[], _Batches]:
+    """Return what reads the rows for an epoch; what does not change from epoch to epoch is prepared once."""
+    bounds = batch_bounds(len(rows), recipe.batch_size, at_least_two=recipe.pairs)
+    row_size, device = samples.X.row_size, samples.y.device
+
+    def prepared(rows: Tensor) -> Batch:
+        return step.prepared(*samples.batch(rows))
+
+    if len(bounds) == 1:  # the same rows in any order
+        whole = _Batches(1, [prepared(torch.from_numpy(np.tile(rows, (len(rngs), 1))).to(device))])
         return lambda: whole
 
+    kept, places = None, rows
+    if len(rows) * row_size <= _KEPT_VALUES:
+        kept, places = KeptRows(prepared(torch.from_numpy(rows[None]).to(device))), np.arange(len(rows))
+    orders = Orders(places, rngs)
+
     def read() -> _Batches:
-        order = torch.from_numpy(orders.shuffled() if recipe.shuffle else orders.rows()).to(samples.y.device)
-        return _Batches(len(bounds), samples.batches(order, bounds, step.prepared))
+        order = torch.from_numpy(orders.shuffled() if recipe.shuffle else orders.rows()).to(device)
+        return _Batches(len(bounds), gather(kept.batch if kept else prepared, order, bounds, row_size))
 
     return read
 

@@ -11,7 +11,6 @@ import torch
 from sklearn.base import BaseEstimator, _fit_context, is_classifier, is_regressor
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sknn._autograd import RowCost, detached_copy, row_cost
@@ -337,13 +336,12 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         return self._pass_forward(self.module_, X)
 
     def _pass_forward(self, compute: Callable[[Tensor], Tensor], X: Any) -> Tensor:
-        """Return what comes of the rows of X, batch by batch, on the device."""
-        check_is_fitted(self)
+        """Return what comes of the rows of X, batch by batch, on the device; callers check that there is a fit."""
         X = validate_rows(self, self._as_rows(X, reset=False))
         with plain_modes(), torch.inference_mode():
             rows = place_rows(X, self.device_, next(self.module_.parameters()).dtype, self._row_shape())
             cost = self._row_cost
-            with compute_scope(pass_size(len(rows), cost.values) * cost.multiply_adds, self.device_):
+            with compute_scope(pass_size(len(rows), cost.values) * cost.multiply_adds, self.device_, once=True):
                 return forward(compute, cost, rows)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sknn._activations import ACTIVATIONS
 from sknn._autograd import AutogradStep
 from sknn._fused import FusedMLPStep, is_plain
 from sknn._losses import LOSSES, make_loss
-from sknn._samples import Samples, batch_bounds, place
+from sknn._samples import Samples, batch_bounds, gather, place
 from sknn._small import SmallMLPStep
 from sknn._solvers import SOLVERS, Solver, SolverOptions
 from sknn._steps import choose_step
@@ -114,8 +114,8 @@ def test_ten_updates_lead_to_the_weights_of_autograd(solver, activation, n_model
         rule = Solver(solver, parameters.data, parameters.grad, parameters.decayed, options)
         order = torch.arange(N_ROWS).expand(n_models, -1)
         for _ in range(4):
-            for batch in data.batches(order, batch_bounds(N_ROWS, 9), step.prepared):  # 9, 9 and 5 rows
-                step(*batch)
+            for batch in gather(data.batch, order, batch_bounds(N_ROWS, 9), 4):  # 9, 9 and 5 rows
+                step(*step.prepared(*batch))
                 rule.update(0.01)
         learned.append(parameters.views(parameters.data))
     for by_hand in learned[1:]:

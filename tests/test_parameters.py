@@ -14,9 +14,9 @@ def networks(n_models, **options):
     return [MLP(3, 2, random_state=seed, **sizes) for seed in range(n_models)]
 
 
-def in_columns(parameter, inputs_first=False):
-    """Return a parameter as the buffer holds it: a weight (n_out, n_in) along its longer side, or by its inputs."""
-    turned = parameter.ndim == 2 and (inputs_first or parameter.shape[0] >= parameter.shape[1])
+def in_columns(parameter):
+    """Return a parameter as the buffer holds it: a weight (n_out, n_in) along its longer side."""
+    turned = parameter.ndim == 2 and parameter.shape[0] >= parameter.shape[1]
     return (parameter.T if turned else parameter).detach().flatten()
 
 
@@ -59,28 +59,28 @@ def test_parameters_are_views_and_keep_their_values(n_models, batch_norm):
         assert all((p == 7).all() and (p.grad == 5).all() for p in module.parameters())
 
 
-@pytest.mark.parametrize("inputs_first", [False, True])
-def test_columns_are_the_parameters_in_their_order(inputs_first):
+def test_columns_are_the_parameters_in_their_order():
     modules = networks(2, batch_norm=True)
-    flat = FlatParameters(modules, inputs_first=inputs_first)
+    flat = FlatParameters(modules)
     for k, module in enumerate(modules):
-        expected = torch.cat([in_columns(p, inputs_first) for p in module.parameters()])
+        expected = torch.cat([in_columns(p) for p in module.parameters()])
         assert torch.equal(flat.data[k, : len(expected)], expected)
         decayed = torch.cat([torch.full((p.numel(),), float(p.ndim > 1)) for p in module.parameters()])
         torch.testing.assert_close(flat.decayed[: len(expected)], decayed.double(), rtol=0, atol=0)
         assert flat.decayed[len(expected) :].count_nonzero() == 0
 
 
-def test_biases_are_one_more_row_of_the_weights_with_inputs_first():
+def test_joined_layers_have_their_biases_as_a_last_column():
     modules = networks(2)
-    flat, start = FlatParameters(modules, inputs_first=True), 0
-    for layers in zip(*(module.linear_layers() for module in modules), strict=True):
-        n_rows, n_out = layers[0].in_features + 1, layers[0].out_features
-        rows = flat.data[:, start : start + n_rows * n_out].view(2, n_rows, n_out)
-        for layer, (*weights, bias) in zip(layers, rows, strict=True):
-            assert torch.equal(torch.stack(weights), layer.weight.T)
-            assert torch.equal(bias, layer.bias)
-        start += n_rows * n_out
+    flat = FlatParameters(modules, joined=True)
+    columns = zip(flat.layers(flat.data), flat.layers(flat.decayed.expand(2, -1)), strict=True)
+    for layers, (data, decayed) in zip(zip(*(m.linear_layers() for m in modules), strict=True), columns, strict=True):
+        for layer, matrix, decays in zip(layers, data, decayed, strict=True):
+            assert torch.equal(matrix, torch.column_stack([layer.weight, layer.bias]))
+            assert torch.equal(decays, torch.column_stack([layer.weight != torch.inf, torch.zeros(len(matrix))]))
+    names = flat.names()
+    assert names[:4] == ["layers.0.weight"] * 3 + ["layers.0.bias"]
+    assert names[-5:] == ["layers.4.weight"] * 4 + ["layers.4.bias"]
 
 
 def test_rows_are_whole_vectors_that_end_in_zeros():

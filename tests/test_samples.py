@@ -6,7 +6,18 @@ import scipy.sparse
 import sklearn.utils
 import torch
 
-from sknn._samples import DenseRows, HostRows, Orders, Samples, batch_bounds, pass_slices, place, to_tensor
+from sknn._samples import (
+    DenseRows,
+    HostRows,
+    KeptRows,
+    Orders,
+    Samples,
+    batch_bounds,
+    gather,
+    pass_slices,
+    place,
+    to_tensor,
+)
 
 CPU = torch.device("cpu")
 X = np.random.default_rng(0).normal(size=(10, 4))
@@ -121,6 +132,36 @@ def test_batch_of_several_models(weighted):
         assert torch.equal(weights, weight[rows])
     else:
         assert weights is None
+
+
+@pytest.mark.parametrize("as_arrays", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_kept_rows_are_the_rows(weighted, as_arrays):
+    y, weight = torch.arange(20.0).reshape(10, 2), torch.arange(10.0)
+    samples = Samples(place(X, CPU, torch.float64), y, weight if weighted else None)
+    rows, places = torch.tensor([7, 1, 2, 9]), torch.tensor([[0, 3], [2, 2]])
+    prepared = samples.batch(rows[None])
+    kept = KeptRows((prepared[0].numpy(), prepared[1].numpy(), prepared[2]) if as_arrays else prepared)
+    for part, expected in zip(kept.batch(places), samples.batch(rows[places]), strict=True):
+        assert (part is None) == (expected is None)
+        assert part is None or torch.equal(torch.as_tensor(part), expected)
+
+
+@pytest.mark.parametrize("row_size", [0, 4, 10**4, 10**9])  # several at once, or one at a time
+def test_gathered_batches_are_those_of_the_bounds(row_size):
+    y = torch.arange(20.0).reshape(10, 2)
+    samples = Samples(place(X, CPU, torch.float64), y, torch.arange(10.0))
+    order, bounds = torch.tensor([[3, 1, 4, 5, 9, 2, 6], [6, 5, 4, 3, 2, 1, 0]]), [(0, 3), (3, 6), (6, 7)]
+    read = []
+
+    def reading(rows):
+        read.append(rows.shape[1])
+        return samples.batch(rows)
+
+    for batch, (start, stop) in zip(gather(reading, order, bounds, row_size), bounds, strict=True):
+        for part, expected in zip(batch, samples.batch(order[:, start:stop]), strict=True):
+            assert torch.equal(part, expected)
+    assert read == ([7] if row_size < 10**4 else [6, 1] if row_size == 10**4 else [3, 3, 1])
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 5, 9, 10, 11])
