@@ -29,8 +29,8 @@ def main() -> None:
     publish(
         "jobs",
         f"`cross_val_score` with {N_FITS} folds of digits takes {spread(times[:, 0])} s with `n_jobs=1` and"
-        f" {spread(times[:, 1])} s with `n_jobs=2`: {spread(times[:, 1] / times[:, 0])} of the time. Medians (smallest to"
-        f" largest) of n = {N_ROUNDS} rounds; {machine()}.",
+        f" {spread(times[:, 1])} s with `n_jobs=2`: {spread(times[:, 1] / times[:, 0])} of the time. Medians"
+        f" (smallest to largest) of n = {N_ROUNDS} rounds; {machine()}.",
     )
 
 

@@ -67,7 +67,9 @@ def main() -> None:
     rows = []
     for name, code in CASES.items():
         outputs = [
-            subprocess.run([sys.executable, "-c", BEGIN + code + END], check=True, capture_output=True, text=True).stdout
+            subprocess.run(
+                [sys.executable, "-c", BEGIN + code + END], check=True, capture_output=True, text=True
+            ).stdout
             for _ in range(N_PROCESSES)
         ]
         peaks, sizes = zip(*(map(float, output.split()) for output in outputs), strict=True)
