@@ -35,6 +35,7 @@ class AutogradStep:
     def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, alpha: float = 0.0, autocast: bool = False) -> None:
         self.parameters = FlatParameters(modules, joined=self._JOINED)
         self.modules, self._loss, self._alpha, self._autocast = modules, loss, alpha, autocast
+        self._penalty = torch.empty_like(self.parameters.data)
         self._shares: dict[int, Shares] = {}  # of rows that weigh the same, by their number
 
     def __call__(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
@@ -82,7 +83,7 @@ class AutogradStep:
         """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
         if self._alpha == 0:
             return loss
-        penalty = self.parameters.data * shares.decay
+        penalty = torch.mul(self.parameters.data, shares.decay, out=self._penalty)
         self.parameters.grad.add_(penalty)
         return loss.add(torch.linalg.vecdot(self.parameters.data, penalty), alpha=0.5)
 

@@ -61,7 +61,7 @@ class SmallMLPStep(AutogradStep):
         super().__init__(modules, loss, alpha=alpha)
         self._activation, self._host_loss = activation_of(modules[0]), host_loss(loss)
         self._data, self._grad = self.parameters.data.numpy(), self.parameters.grad.numpy()
-        self._penalty = np.empty_like(self._data)
+        self._penalized = self._penalty.numpy()
         self._value_tensor = self.parameters.data.new_empty(len(modules))
         self._value = self._value_tensor.numpy()
         layers = (self.parameters.layers(flat) for flat in (self.parameters.data, self.parameters.grad))
@@ -96,7 +96,7 @@ class SmallMLPStep(AutogradStep):
         """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
         if self._alpha == 0:
             return loss
-        penalty = np.multiply(self._data, shares.decay, out=self._penalty)
+        penalty = np.multiply(self._data, shares.decay, out=self._penalized)
         np.add(self._grad, penalty, out=self._grad)
         penalty = 0.5 * np.vecdot(self._data, penalty)
         if loss is not self._value_tensor:
