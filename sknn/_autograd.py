@@ -13,6 +13,8 @@ from sknn._losses import Loss
 from sknn._parameters import FlatParameters
 from sknn._samples import Batch
 
+_ALIGNMENT = 64  # bytes, of all memory that torch asks for on the CPU
+
 
 class Shares(NamedTuple):
     """What the terms of the objective are multiplied by."""
@@ -69,8 +71,10 @@ class AutogradStep:
         for k, module in enumerate(self.modules):
             if not module.training:
                 module.train()
+            # Products round by how their operands lie in memory, which must not depend on a batch's neighbours.
+            rows = X[k] if X[k].data_ptr() % _ALIGNMENT == 0 else X[k].clone()
             with torch.enable_grad(), self._precision(X):
-                raw = module(X[k])  # (b, n_outputs)
+                raw = module(rows)  # (b, n_outputs)
             share = shares.rows[k, 0]
             scores = raw.detach().to(share.dtype)
             with torch.no_grad():

@@ -20,33 +20,35 @@ _BY_PRINT = {repr(activation.module()): activation for activation in ACTIVATIONS
 class _Layer:
     """A layer's parameters and their gradients, as views of those of all K models."""
 
-    weight: Tensor  # (K, n_in, n_out)
-    transposed: Tensor  # (K, n_out, n_in), the same memory
-    bias: Tensor  # (K, 1, n_out)
+    weight: Tensor  # (K, n_out, n_in)
+    transposed: Tensor  # (K, n_in, n_out), the same memory
+    bias: Tensor  # (K, n_out, 1)
     weight_grad: Tensor
     bias_grad: Tensor
 
 
 @dataclass(frozen=True)
 class _Memory:
-    """What a batch of b rows is computed in; of hidden layers, one tensor (K, b, n) each."""
+    """What a batch of b rows is computed in; of hidden layers, one tensor (K, n, b) each."""
 
     before: list[Tensor]
     after: list[Tensor]
-    transposed: list[Tensor]  # (K, n, b), the memory of `after`
     grad: list[Tensor]
-    raw: Tensor  # with the scores of an output side by side: products with few columns are slow
+    scores: Tensor  # (K, c, b)
 
 
 class FusedMLPStep(AutogradStep):
-    """The step of K multi-layer perceptrons without dropout and batch normalisation."""
+    """The step of K multi-layer perceptrons without dropout and batch normalisation.
+
+    In the layers rows are columns, (K, n, b): so all products are fast, with few inputs and with few outputs.
+    """
 
     def __init__(self, modules: Sequence[MLP], loss: Loss, *, alpha: float = 0.0) -> None:
         super().__init__(modules, loss, alpha=alpha)
         self._activation = activation_of(modules[0])
         data, grad = (self.parameters.views(of) for of in (self.parameters.data, self.parameters.grad))
         self._layers = [
-            _Layer(weight.mT, weight, bias.unsqueeze(1), weight_grad.mT, bias_grad.unsqueeze(1))
+            _Layer(weight, weight.mT, bias.unsqueeze(2), weight_grad, bias_grad.unsqueeze(2))
             for weight, bias, weight_grad, bias_grad in zip(data[::2], data[1::2], grad[::2], grad[1::2], strict=True)
         ]
         self._memories: dict[int, _Memory] = {}
@@ -54,45 +56,46 @@ class FusedMLPStep(AutogradStep):
     def add_data_term(self, X: Tensor, y: Tensor, shares: Shares, *, first: bool = False) -> Tensor:
         """Add the gradient of the loss over a batch and return that part of the loss (K,)."""
         memory = self._memory(X.shape[1])
-        raw, rows = self._forward(X, memory), shares.rows.mT  # (K, b, c), (K, b, 1)
-        self._backward(X, self._loss.gradient(raw, y).mul_(rows), memory, first=first)
-        return (self._loss.value(raw, y) * rows.squeeze(2)).sum(1)
+        raw = self._forward(X.mT, memory).mT  # (K, b, c)
+        grad = self._loss.gradient(raw, y).mT * shares.rows
+        self._backward(X.mT, grad, memory, first=first)
+        return (self._loss.value(raw, y) * shares.rows.squeeze(1)).sum(1)
 
     def _forward(self, X: Tensor, memory: _Memory) -> Tensor:
         for layer, before, after in zip(self._layers[:-1], memory.before, memory.after, strict=True):
-            torch.baddbmm(layer.bias, X, layer.weight, out=before)
+            torch.baddbmm(layer.bias, layer.weight, X, out=before)
             self._activation.forward_(before, after)
             X = after
-        return torch.baddbmm(self._layers[-1].bias, X, self._layers[-1].weight, out=memory.raw)
+        return torch.baddbmm(self._layers[-1].bias, self._layers[-1].weight, X, out=memory.scores)
 
     def _backward(self, X: Tensor, grad: Tensor, memory: _Memory, *, first: bool) -> None:
-        inputs = [X.mT, *memory.transposed]
+        inputs = [X, *memory.after]
         kept = memory.after if self._activation.from_output else memory.before
         for i in reversed(range(len(self._layers))):
             layer = self._layers[i]
             if first:
-                torch.bmm(inputs[i], grad, out=layer.weight_grad)
-                torch.sum(grad, 1, keepdim=True, out=layer.bias_grad)
+                torch.bmm(grad, inputs[i].mT, out=layer.weight_grad)
+                torch.sum(grad, 2, keepdim=True, out=layer.bias_grad)
             else:
-                layer.weight_grad.baddbmm_(inputs[i], grad)
-                layer.bias_grad.add_(grad.sum(1, keepdim=True))
+                layer.weight_grad.baddbmm_(grad, inputs[i].mT)
+                layer.bias_grad.add_(grad.sum(2, keepdim=True))
             if i:
-                grad = torch.bmm(grad, layer.transposed, out=memory.grad[i - 1])
+                grad = torch.bmm(layer.transposed, grad, out=memory.grad[i - 1])
                 self._activation.backward_(grad, kept[i - 1])
 
     def _memory(self, n_rows: int) -> _Memory:
         """Return the memory for batches of that many rows: a fit has two kinds at most, full ones and the last."""
         if n_rows not in self._memories:
-            new, hidden = self.parameters.data.new_empty, [layer.bias.shape[-1] for layer in self._layers[:-1]]
+            new, sizes = self.parameters.data.new_empty, [layer.weight.shape[1] for layer in self._layers]
 
             def tensors() -> list[Tensor]:
                 # A row is left out so that loops end at every model: their last numbers are rounded unlike others.
-                return [new(len(self.modules), n_rows + 1, n)[:, :-1] for n in hidden]
+                return [new(len(self.modules), n + 1, n_rows)[:, :-1] for n in sizes[:-1]]
 
             before = tensors()
             after = before if self._activation.from_output else tensors()
-            raw = new(len(self.modules), self._layers[-1].bias.shape[-1], n_rows).mT
-            self._memories[n_rows] = _Memory(before, after, [h.mT for h in after], tensors(), raw)
+            scores = new(len(self.modules), sizes[-1], n_rows)
+            self._memories[n_rows] = _Memory(before, after, tensors(), scores)
         return self._memories[n_rows]
 
 

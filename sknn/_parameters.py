@@ -23,11 +23,10 @@ class Snapshot:
 class FlatParameters:
     """The parameters of K modules and their gradients as two tensors of shape (K, P).
 
-    The modules' own parameters become views of them, in their order. The longer side of a matrix is the one whose
-    numbers lie side by side: products with few columns are several times slower. With `joined`, for modules that have
-    nothing but linear layers, each layer is one matrix (n_out, n_in + 1), whose last column is its bias. Rows end in
-    zeros up to whole vectors of the CPU, which no module sees. `decayed` (P,) is 1 for parameters of two or more
-    dimensions, which are what the penalty applies to, and 0 for the others.
+    The modules' own parameters become views of them, in their order. With `joined`, for modules that have nothing but
+    linear layers, each layer is one matrix (n_out, n_in + 1), whose last column is its bias. Rows end in zeros up to
+    whole vectors of the CPU, which no module sees. `decayed` (P,) is 1 for parameters of two or more dimensions, which
+    are what the penalty applies to, and 0 for the others.
     """
 
     def __init__(self, modules: Sequence[nn.Module], *, joined: bool = False) -> None:
@@ -58,7 +57,7 @@ class FlatParameters:
             return [view for layer in self.layers(flat) for view in (layer[..., :-1], layer[..., -1])]
         sizes = [parameter.numel() for parameter in self._first]
         parts = flat[:, : sum(sizes)].split(sizes, dim=1)
-        return [_view(part, parameter.shape) for part, parameter in zip(parts, self._first, strict=True)]
+        return [part.view(-1, *parameter.shape) for part, parameter in zip(parts, self._first, strict=True)]
 
     def layers(self, flat: Tensor) -> list[Tensor]:
         """Return views (K, n_out, n_in + 1) of `data` or `grad`, one for each of joined layers."""
@@ -100,10 +99,3 @@ class FlatParameters:
     def finite(self, k: int) -> bool:
         """Return whether every parameter of model k is finite."""
         return bool(self.data[k].isfinite().all())
-
-
-def _view(flat: Tensor, shape: torch.Size) -> Tensor:
-    """Return columns (K, numel) in a shape (K, ...)."""
-    if len(shape) == 2 and shape[0] >= shape[1]:
-        return flat.view(len(flat), *shape[::-1]).mT
-    return flat.view(len(flat), *shape)
