@@ -105,7 +105,7 @@ def seconds(function) -> float:
 def measure(setting: Setting) -> tuple[float, float]:
     """Return the median seconds of an epoch, and of its floor."""
     loop = epochs(setting)
-    with compute_scope(setting.work, CPU, by_numpy=True):
+    with compute_scope(setting.work, CPU):
         next(loop)
         return seconds(lambda: next(loop)), floor(setting)
 

@@ -58,7 +58,6 @@ with tempfile.NamedTemporaryFile() as file:
     used = int(open("/proc/self/status").read().split("VmData:")[1].split()[0]) * 1024
     resource.setrlimit(resource.RLIMIT_DATA, (used + 2**29, resource.RLIM_INFINITY))
     network.set_params(hidden_layer_sizes=16, batch_size=512).fit(X, np.arange(len(X)) % 2)
-    before = peak() - (used + 2**29) / 2**20  # of mapped pages the system keeps what it has room for
 """,
 }
 
@@ -73,7 +72,7 @@ def main() -> None:
             for _ in range(N_PROCESSES)
         ]
         peaks, sizes = zip(*(map(float, output.split()) for output in outputs), strict=True)
-        mapped = "map of" in name
+        mapped = "map of" in name  # of its pages the system keeps what it has room for
         rows.append([name, f"{sizes[0]:.0f} MiB", "within the limit" if mapped else f"{spread(peaks, 0)} MiB"])
         print(rows[-1], flush=True)
     text = table(["one epoch", "size of X", "peak above import, X included"], rows)

@@ -17,11 +17,11 @@ _ALIGNMENT = 64  # bytes, of all memory that torch asks for on the CPU
 
 
 class Shares(NamedTuple):
-    """What the terms of the objective are multiplied by."""
+    """What the terms of the objective are multiplied by: tensors, or arrays where the step computes by numpy."""
 
-    rows: Tensor
+    rows: Any
     """Of the loss of each row (K, 1, b)."""
-    decay: Tensor
+    decay: Any
     """Of the parameters in the gradient (K, P): alpha divided by the sum of the rows' weights, for those that decay."""
 
 
@@ -84,12 +84,12 @@ class AutogradStep:
         return torch.stack(values)
 
     def add_penalty(self, loss: Tensor, shares: Shares) -> Tensor:
-        """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
+        """Add the gradient of the penalty, and return the loss (K,) with the penalty; the one given is overwritten."""
         if self._alpha == 0:
             return loss
         penalty = torch.mul(self.parameters.data, shares.decay, out=self._penalty)
         self.parameters.grad.add_(penalty)
-        return loss.add(torch.linalg.vecdot(self.parameters.data, penalty), alpha=0.5)
+        return loss.add_(torch.linalg.vecdot(self.parameters.data, penalty), alpha=0.5)
 
     @torch.no_grad()
     def raw_scores(self, X: Tensor) -> Tensor:

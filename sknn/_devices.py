@@ -75,17 +75,17 @@ def fits_one_thread(work: int, device: torch.device) -> bool:
 
 
 @contextmanager
-def compute_scope(work: int, device: torch.device, *, by_numpy: bool = False, once: bool = False) -> Iterator[None]:
+def compute_scope(work: int, device: torch.device, *, once: bool = False) -> Iterator[None]:
     """Choose threads for batches of `work` multiply-adds and flush denormals; restore both on leaving.
 
-    Where numpy computes small batches, its matrix products are limited to one thread too, which takes a moment. With
-    `once`, as in a single pass, work that takes less time than a scope is left alone.
+    Numpy, which computes the small batches of some fits, is limited to one thread there too. That takes a moment: a
+    single pass, with `once`, goes without, and one that takes less time than a scope is left alone.
     """
     if device.type != "cpu" or (work < _NO_SCOPE_WORK and once):
         yield
         return
     small = fits_one_thread(work, device)
-    products = _one_product_thread() if small and by_numpy else nullcontext()
+    products = _one_product_thread() if small and not once else nullcontext()
     with _thread_limit(1 if small else None), products, _flushed_denormals():
         yield
 

@@ -119,4 +119,5 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 def activation_of(module: MLP) -> Activation:
+    """Return the function of a plain network's hidden layers."""
     return _BY_PRINT[repr(module.layers[1])] if len(module.layers) > 1 else ACTIVATIONS["identity"]

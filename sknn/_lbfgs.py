@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.optimize
 import torch
 
-from sknn._autograd import RowCost
+from sknn._autograd import RowCost, Shares
 from sknn._samples import Samples, pass_slices
 from sknn._steps import Step
 
@@ -35,6 +36,15 @@ def minimize_lbfgs(
     order = torch.from_numpy(rows).to(samples.y.device)
     weight = None if samples.weight is None else samples.weight[order]
     total = parameters.data.new_full((1, 1), len(rows) if weight is None else float(weight.sum()))
+    parts = list(pass_slices(len(rows), cost.values))
+
+    def term(part: slice) -> tuple[Any, Any, Shares]:
+        X, y, weight = step.prepared(*samples.batch(order[None, part]))
+        weight = parameters.data.new_ones(X.shape[:2]) if weight is None else weight
+        return X, y, step.shares(weight, total)
+
+    kept = [term(parts[0])] if len(parts) == 1 else None
+    penalty = step.shares(total, total)
     reached = parameters.data[0].double().cpu().numpy().copy()
     n_iter, started = 0, time.perf_counter()
 
@@ -42,11 +52,9 @@ def minimize_lbfgs(
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
         parameters.data.copy_(torch.from_numpy(x))
         loss = torch.zeros_like(total[0])
-        for part in pass_slices(len(rows), cost.values):
-            X, y, weight = step.prepared(*samples.batch(order[None, part]))
-            weight = parameters.data.new_ones(X.shape[:2]) if weight is None else weight
-            loss += step.add_data_term(X, y, step.shares(weight, total), first=part.start == 0)
-        loss = step.add_penalty(loss, step.shares(total, total))
+        for i, (X, y, shares) in enumerate(kept or map(term, parts)):
+            loss += step.add_data_term(X, y, shares, first=i == 0)
+        loss = step.add_penalty(loss, penalty)
         return loss.item(), parameters.grad[0].double().cpu().numpy().copy()
 
     def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:

@@ -138,9 +138,6 @@ def gather(
     for group in (bounds[i : i + n_batches] for i in range(0, len(bounds), n_batches)):
         first = group[0][0]
         X, y, weight = read(order[:, first : group[-1][1]])
-        if len(group) == 1:
-            yield X, y, weight
-            continue
         for start, stop in group:
             rows = slice(start - first, stop - first)
             yield X[:, rows], y[:, rows], None if weight is None else weight[:, rows]

@@ -2,22 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sknn._autograd import AutogradStep
+from sknn._autograd import AutogradStep, Shares
 from sknn._fused import activation_of
 from sknn._losses import Loss, host_loss
 from sknn._samples import Batch
 from sknn.modules import MLP
-
-
-class _HostShares(NamedTuple):
-    rows: np.ndarray
-    decay: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -62,8 +57,6 @@ class SmallMLPStep(AutogradStep):
         self._activation, self._host_loss = activation_of(modules[0]), host_loss(loss)
         self._data, self._grad = self.parameters.data.numpy(), self.parameters.grad.numpy()
         self._penalized = self._penalty.numpy()
-        self._value_tensor = self.parameters.data.new_empty(len(modules))
-        self._value = self._value_tensor.numpy()
         layers = (self.parameters.layers(flat) for flat in (self.parameters.data, self.parameters.grad))
         self._layers = [
             _Layer(data, data[..., :-1].mT, grad)
@@ -78,30 +71,27 @@ class SmallMLPStep(AutogradStep):
         zeros = np.zeros((*X.shape[:2], self._layers[-1].data.shape[1]), self._data.dtype)
         return inputs, self._host_loss.targets(y.numpy(), zeros), weight
 
-    def shares(self, weight: Tensor, total: Tensor) -> Any:  # the same as arrays
+    def shares(self, weight: Tensor, total: Tensor) -> Shares:
         """Return the shares of rows of that weight (K, b), and of the penalty where all rows weigh `total` (K, 1)."""
         rows, decay = super().shares(weight, total)
-        return _HostShares(rows.numpy(), decay.numpy())
+        return Shares(rows.numpy(), decay.numpy())
 
-    def add_data_term(self, X: Any, y: Any, shares: Any, *, first: bool = False) -> Tensor:
-        """Add the gradient of the loss over a batch and return that part of the loss (K,), until the next call."""
+    def add_data_term(self, X: Any, y: Any, shares: Shares, *, first: bool = False) -> Tensor:
+        """Add the gradient of the loss over a batch and return that part of the loss (K,)."""
         memory = self._memory(X.shape[1])
         self._forward(X.mT, memory)
         loss, grad = self._host_loss.sums(memory.scores, y, shares.rows)
         self._backward(X.mT, grad, memory, first=first)
-        self._value[:] = loss
-        return self._value_tensor
+        return torch.from_numpy(loss)
 
-    def add_penalty(self, loss: Tensor, shares: Any) -> Tensor:
-        """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
+    def add_penalty(self, loss: Tensor, shares: Shares) -> Tensor:
+        """Add the gradient of the penalty, and return the loss (K,) with the penalty; the one given is overwritten."""
         if self._alpha == 0:
             return loss
         penalty = np.multiply(self._data, shares.decay, out=self._penalized)
         np.add(self._grad, penalty, out=self._grad)
-        penalty = 0.5 * np.vecdot(self._data, penalty)
-        if loss is not self._value_tensor:
-            return loss + torch.from_numpy(penalty)
-        self._value += penalty
+        value = loss.numpy()
+        value += 0.5 * np.vecdot(self._data, penalty)
         return loss
 
     def _forward(self, X: np.ndarray, memory: _Memory) -> None:

@@ -54,7 +54,7 @@ class Solver:
         where = data.device if self._rule.counts_on_device else torch.device("cpu")
         # The steps again, as torch's rules want them.
         self.count = torch.zeros((), dtype=torch.float32, device=where)
-        self.one = torch.ones_like(self.count)  # adding a number takes three times as long
+        self.one = torch.ones_like(self.count)  # adding a number takes longer
         self.mu_product = torch.ones((), dtype=torch.float32, device=where)
 
     def update(self, learning_rate: Rate) -> None:

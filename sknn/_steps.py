@@ -32,7 +32,7 @@ class Step(Protocol):
         """Add the gradient of the loss over a batch, or set it, and return that part of the loss (K,)."""
 
     def add_penalty(self, loss: Tensor, shares: Shares) -> Tensor:
-        """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
+        """Add the gradient of the penalty, and return the loss (K,) with the penalty; the one given is overwritten."""
 
     def raw_scores(self, X: Tensor) -> Tensor:
         """Return the raw scores (K, n, n_outputs) of rows X (n, ...), without gradients."""

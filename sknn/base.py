@@ -295,7 +295,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         if self.verbose:
             name = "accuracy" if is_classifier(self) else "R2"
             progress.print_scores(fit.recipe.max_iter, lambda: (name, fit.score(fit.training)))
-        return compute_scope(fit.recipe.batch_size * fit.cost.multiply_adds, fit.device, by_numpy=True)
+        return compute_scope(fit.recipe.batch_size * fit.cost.multiply_adds, fit.device)
 
     def _fitted_attributes(self, fit: Fit, state: TrainState, progress: Progress) -> dict[str, Any]:
         """Return the fitted attributes of the model as it stands, with storage of their own."""

@@ -1,6 +1,7 @@
 """scikit-learn's callbacks around and inside fits."""
 
 import _thread
+import signal
 import threading
 
 import numpy as np
@@ -136,6 +137,14 @@ def test_interrupt_leaves_a_usable_estimator():
     np.testing.assert_array_equal(network.predict_proba(X), reference.predict_proba(X))
 
 
+@pytest.fixture
+def interruptible():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_ctrl_c_leaves_a_usable_estimator(solver):
     digits, labels = load_digits(return_X_y=True)

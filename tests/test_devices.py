@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sknn import MLPTorchClassifier, MLPTorchRegressor, check_gradients
-from sknn._devices import _one_product_thread, compute_scope, resolve_device, resolve_precision
+from sknn._devices import _NO_SCOPE_WORK, _one_product_thread, compute_scope, resolve_device, resolve_precision
 
 X, Y = load_digits(return_X_y=True)
 X = X[:300] / 16
@@ -119,7 +119,7 @@ def test_small_products_of_numpy_take_one_thread_until_the_last_scope_ends():
     with threadpool_limits(2, user_api="blas"):
         outside = product_threads()
         assert max(outside) == 2
-        with compute_scope(SMALL, CPU, by_numpy=True):
+        with compute_scope(SMALL, CPU):
             assert product_threads() == {1}
         assert product_threads() == outside
         first = _one_product_thread()
@@ -128,7 +128,7 @@ def test_small_products_of_numpy_take_one_thread_until_the_last_scope_ends():
             first.__exit__(None, None, None)  # as where two Python threads fit at once
             assert product_threads() == {1}
         assert product_threads() == outside
-        for scope in (compute_scope(LARGE, CPU, by_numpy=True), compute_scope(SMALL, CPU)):
+        for scope in (compute_scope(LARGE, CPU), compute_scope(_NO_SCOPE_WORK, CPU, once=True)):
             with scope:
                 assert product_threads() == outside
 
