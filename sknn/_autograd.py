@@ -84,12 +84,12 @@ class AutogradStep:
         return torch.stack(values)
 
     def add_penalty(self, loss: Tensor, shares: Shares) -> Tensor:
-        """Add the gradient of the penalty, and return the loss (K,) with the penalty; the one given is overwritten."""
+        """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
         if self._alpha == 0:
             return loss
         penalty = torch.mul(self.parameters.data, shares.decay, out=self._penalty)
         self.parameters.grad.add_(penalty)
-        return loss.add_(torch.linalg.vecdot(self.parameters.data, penalty), alpha=0.5)
+        return loss.add(torch.linalg.vecdot(self.parameters.data, penalty), alpha=0.5)
 
     @torch.no_grad()
     def raw_scores(self, X: Tensor) -> Tensor:

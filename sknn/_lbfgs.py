@@ -51,11 +51,9 @@ def minimize_lbfgs(
     @np.errstate(all="ignore")
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
         parameters.data.copy_(torch.from_numpy(x))
-        loss = torch.zeros_like(total[0])
-        for i, (X, y, shares) in enumerate(kept or map(term, parts)):
-            loss += step.add_data_term(X, y, shares, first=i == 0)
-        loss = step.add_penalty(loss, penalty)
-        return loss.item(), parameters.grad[0].double().cpu().numpy().copy()
+        terms = enumerate(kept or map(term, parts))
+        loss = sum(step.add_data_term(X, y, shares, first=i == 0) for i, (X, y, shares) in terms)
+        return step.add_penalty(loss, penalty).item(), parameters.grad[0].double().cpu().numpy().copy()
 
     def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         nonlocal n_iter, started, reached

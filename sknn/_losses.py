@@ -129,10 +129,12 @@ def _softmax_log_loss(smoothing: float) -> Loss:
 
     def sums(scores: Tensor, y: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_p = scores.log_softmax(1).numpy()
-        of_row = np.add.reduce(log_p * y.mT, 1)  # (K, b)
+        wanted = np.multiply(y.mT, share, order="C")
+        loss = -np.vecdot(log_p.reshape(len(y), -1), wanted.reshape(len(y), -1))
         p = np.exp(log_p, out=log_p)
-        np.subtract(p, y.mT, out=p)
-        return -np.vecdot(of_row, share[:, 0]), np.multiply(p, share, out=p)
+        p *= share
+        p -= wanted
+        return loss, p
 
     def targets(y: np.ndarray, zeros: np.ndarray) -> np.ndarray:
         np.put_along_axis(zeros, y, 1 - smoothing, -1)

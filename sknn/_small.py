@@ -76,23 +76,21 @@ class SmallMLPStep(AutogradStep):
         rows, decay = super().shares(weight, total)
         return Shares(rows.numpy(), decay.numpy())
 
-    def add_data_term(self, X: Any, y: Any, shares: Shares, *, first: bool = False) -> Tensor:
+    def add_data_term(self, X: Any, y: Any, shares: Shares, *, first: bool = False) -> Any:
         """Add the gradient of the loss over a batch and return that part of the loss (K,)."""
         memory = self._memory(X.shape[1])
         self._forward(X.mT, memory)
         loss, grad = self._host_loss.sums(memory.scores, y, shares.rows)
         self._backward(X.mT, grad, memory, first=first)
-        return torch.from_numpy(loss)
+        return loss
 
-    def add_penalty(self, loss: Tensor, shares: Shares) -> Tensor:
-        """Add the gradient of the penalty, and return the loss (K,) with the penalty; the one given is overwritten."""
+    def add_penalty(self, loss: Any, shares: Shares) -> Any:
+        """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
         if self._alpha == 0:
             return loss
         penalty = np.multiply(self._data, shares.decay, out=self._penalized)
         np.add(self._grad, penalty, out=self._grad)
-        value = loss.numpy()
-        value += 0.5 * np.vecdot(self._data, penalty)
-        return loss
+        return loss + 0.5 * np.vecdot(self._data, penalty)
 
     def _forward(self, X: np.ndarray, memory: _Memory) -> None:
         for layer, hidden in zip(self._layers[:-1], memory.hidden, strict=True):

@@ -54,7 +54,7 @@ class Solver:
         where = data.device if self._rule.counts_on_device else torch.device("cpu")
         # The steps again, as torch's rules want them.
         self.count = torch.zeros((), dtype=torch.float32, device=where)
-        self.one = torch.ones_like(self.count)  # adding a number takes longer
+        self._counter: Any = self.count.numpy() if where.type == "cpu" else self.count  # the same memory, sooner
         self.mu_product = torch.ones((), dtype=torch.float32, device=where)
 
     def update(self, learning_rate: Rate) -> None:
@@ -63,6 +63,10 @@ class Solver:
         if self.options.weight_decay:
             self.data.mul_(1 - learning_rate * self.options.weight_decay * self._decayed)
         self._rule.update(self, learning_rate)
+
+    def count_up(self) -> None:
+        """Count a step in the tensor that torch's rules read."""
+        self._counter += 1
 
     def state(self) -> dict[str, Any]:
         """Return copies on the CPU of all that the rule remembers."""
@@ -93,7 +97,7 @@ def _adam(solver: Solver, learning_rate: Rate, epsilon: float | None = None) -> 
     if epsilon is None:
         # scikit-learn adds epsilon before the second moment is corrected for its bias, torch after it.
         epsilon = options.epsilon / math.sqrt(1 - options.beta_2**solver.steps)
-    solver.count.add_(solver.one)
+    solver.count_up()
     torch._fused_adam_([solver.data], [solver.grad], [slots["mean"]], [slots["square"]], [], [solver.count],
                        lr=float(learning_rate), beta1=options.beta_1, beta2=options.beta_2, weight_decay=0.0,
                        eps=epsilon, amsgrad=False, maximize=False)  # fmt: skip

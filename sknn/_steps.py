@@ -19,8 +19,8 @@ class Step(Protocol):
     parameters: FlatParameters
     modules: Sequence[nn.Module]
 
-    def __call__(self, X: Any, y: Any, weight: Tensor | None) -> Tensor:
-        """Set the gradient of the mean loss over a batch (K, b, ...) and return that loss (K,)."""
+    def __call__(self, X: Any, y: Any, weight: Tensor | None) -> Any:
+        """Set the gradient of the mean loss over a batch (K, b, ...) and return that loss (K,), tensor or array."""
 
     def prepared(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Batch:
         """Return rows of one or more batches (K, b, ...) as the other methods read them."""
@@ -28,11 +28,11 @@ class Step(Protocol):
     def shares(self, weight: Tensor, total: Tensor) -> Shares:
         """Return the shares of rows of that weight (K, b), and of the penalty where all rows weigh `total` (K, 1)."""
 
-    def add_data_term(self, X: Any, y: Any, shares: Shares, *, first: bool = False) -> Tensor:
+    def add_data_term(self, X: Any, y: Any, shares: Shares, *, first: bool = False) -> Any:
         """Add the gradient of the loss over a batch, or set it, and return that part of the loss (K,)."""
 
-    def add_penalty(self, loss: Tensor, shares: Shares) -> Tensor:
-        """Add the gradient of the penalty, and return the loss (K,) with the penalty; the one given is overwritten."""
+    def add_penalty(self, loss: Any, shares: Shares) -> Any:
+        """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
 
     def raw_scores(self, X: Tensor) -> Tensor:
         """Return the raw scores (K, n, n_outputs) of rows X (n, ...), without gradients."""

@@ -154,17 +154,18 @@ def _run_epoch(
 ) -> list[float]:
     """Update the parameters once per batch and return the sums of the K losses, each batch counted by its rows."""
     schedule = SCHEDULES.get(recipe.learning_rate)
-    sums = step.parameters.data.new_zeros(len(state.rate))
-    rate = _rate(state.rate, sums)
+    sums = None
+    rate = _rate(state.rate, step.parameters.data)
     for i, (X, y, weight) in enumerate(batches.each):
         if samples.may_cancel and weight is not None and _cancels(weight):
             continue
-        sums.add_(step(X, y, weight), alpha=X.shape[1])
+        of_batch = step(X, y, weight) * X.shape[1]
+        sums = of_batch if sums is None else sums + of_batch
         if recipe.max_grad_norm < np.inf:
             step.parameters.clip_gradient(recipe.max_grad_norm)
         factor = schedule(state.n_epochs * batches.n + i, recipe.max_iter * batches.n) if schedule else 1.0
         solver.update(rate * factor)
-    return sums.tolist()
+    return [0.0] * len(state.rate) if sums is None else sums.tolist()
 
 
 def _cancels(weight: Tensor) -> bool:

@@ -5,12 +5,15 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sknn._activations import ACTIVATIONS, NEVER_DECREASING
 from sknn._initializers import INITIALIZERS
 
 __all__ = ["MLP", "Dropout", "LeNet5"]
+
+_VECTOR = 8  # numbers of float32 in a vector of most CPUs
 
 
 class MLP(nn.Module):
@@ -211,13 +214,24 @@ class LeNet5(nn.Module):
         Tensor of shape (n_samples, n_outputs)
             The raw scores, before softmax or any other link.
         """
-        for convolution, norm in ((self.c1, self.c1_norm), (self.c3, self.c3_norm)):
+        for convolution, norm in zip(self._convolutions(X), (self.c1_norm, self.c3_norm), strict=True):
             X = norm(convolution(X))
             X = self.activation(self.pool(X)) if self._pool_first else self.pool(self.activation(X))
         X = X.flatten(1)
         for dense, norm in ((self.c5, self.c5_norm), (self.f6, self.f6_norm)):
             X = self.dropout(self.activation(norm(dense(X))))
         return self.output(X)
+
+    def _convolutions(self, X: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+        """Return c1 and c3; training on a CPU, two maps of zeros may pass between them: eight fill its vectors."""
+        plain = all(type(layer) is Conv2d and not layer._forward_hooks for layer in (self.c1, self.c3))
+        filled = torch.is_grad_enabled() and X.device.type == "cpu" and isinstance(self.c1_norm, nn.Identity)
+        if not (plain and filled):
+            return self.c1, self.c3
+        missing = -self.c1.out_channels % _VECTOR
+        first = F.pad(self.c1.weight, (0, 0, 0, 0, 0, 0, 0, missing)), F.pad(self.c1.bias, (0, missing))
+        second = F.pad(self.c3.weight, (0, 0, 0, 0, 0, missing)), self.c3.bias
+        return (lambda X: F.conv2d(X, *first)), (lambda X: F.conv2d(X, *second))
 
     def feature_maps(self, X: Tensor, layer: str = "c3") -> Tensor:
         """Return what one layer makes of images.
@@ -308,6 +322,8 @@ class Linear(nn.Linear):
 
 class Conv2d(nn.Conv2d):
     """`nn.Conv2d` that leaves its weights to its owner too."""
+
+    bias: nn.Parameter
 
     def reset_parameters(self) -> None:
         """Leave the weights undrawn."""

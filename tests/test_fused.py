@@ -76,7 +76,7 @@ def test_gradients_are_those_of_autograd(name, link, activation, n_models):
         # Full batches, a ragged one, and memory used again.
         for start, stop in ((0, 10), (10, 20), (20, N_ROWS), (0, 10)):
             batch = data.batch(order[:, start:stop])
-            assert_same([step(*step.prepared(*batch)) for step in steps])
+            assert_same([torch.as_tensor(step(*step.prepared(*batch))) for step in steps])
             assert_same([gradients(step) for step in steps])
 
 
@@ -93,11 +93,11 @@ def test_sums_of_terms_are_those_of_autograd_at_every_width(hidden, link, n_outp
     for step in every_step(networks(2, "tanh", hidden, n_outputs), loss, 0.3):
         for gradient in gradients(step):
             gradient.fill_(torch.nan)
-        losses = torch.zeros(2, dtype=torch.float64)
+        losses = 0
         for start, stop in ((0, 9), (9, N_ROWS)):
             X, y, weight = step.prepared(*data.batch(order[:, start:stop]))
-            losses += step.add_data_term(X, y, step.shares(weight, total), first=start == 0)
-        found.append([step.add_penalty(losses, step.shares(total, total)), *gradients(step)])
+            losses = losses + step.add_data_term(X, y, step.shares(weight, total), first=start == 0)
+        found.append([torch.as_tensor(step.add_penalty(losses, step.shares(total, total))), *gradients(step)])
     assert_same(found)
 
 
