@@ -62,10 +62,9 @@ def shape_of_rows(n_features: int, expected: Shape | None) -> Shape:
         if math.prod(expected) != n_features:
             raise ValueError(f"X has {n_features} features, but image_shape={expected} needs {math.prod(expected)}.")
         return expected
-    for channels in (1, 3):
-        side = math.isqrt(n_features // channels)
-        if channels * side**2 == n_features:
-            return channels, side, side
+    square = square_shape(n_features)
+    if square is not None:
+        return square
     side = math.isqrt(n_features) + 1
     warnings.warn(
         f"X has {n_features} features, which are no square image: rows are padded with zeros to {side} x {side}"
@@ -73,6 +72,15 @@ def shape_of_rows(n_features: int, expected: Shape | None) -> Shape:
         stacklevel=2,
     )
     return 1, side, side
+
+
+def square_shape(n_features: int) -> Shape | None:
+    """Return the shape of square images with so many pixels, gray or in three colours, if there are such."""
+    for channels in (1, 3):
+        side = math.isqrt(n_features // channels)
+        if channels * side**2 == n_features:
+            return channels, side, side
+    return None
 
 
 def rows_of_images(X: Any, channels_last: bool) -> Any:
