@@ -41,6 +41,19 @@ def _fetched(fetcher):
     return bunch
 
 
+@pytest.fixture
+def figures():
+    """Draw into memory, close all figures at the end, and fail a test that changes matplotlib's settings."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("agg")
+    before = dict(matplotlib.rcParams)
+    yield
+    plt.close("all")
+    assert dict(matplotlib.rcParams) == before
+
+
 def pytest_collection_modifyitems(items):
     """Let `-m mnist` select every test that asks for the images."""
     for item in items:
