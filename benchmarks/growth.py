@@ -14,7 +14,7 @@ from sknn._losses import make_loss
 from sknn._samples import Samples, place
 from sknn._solvers import Solver, SolverOptions
 from sknn._steps import choose_step
-from sknn._train import Recipe, TrainState, train
+from sknn._train import Learner, Recipe, TrainState, train
 from sknn.modules import MLP
 
 N_FEATURES, N_CLASSES, BATCH, N_ROUNDS = 64, 10, 200, 7
@@ -57,7 +57,7 @@ def epochs(setting: Setting):
     loss = make_loss("log_loss", "softmax", 0.0, (N_CLASSES,))
     step = choose_step(modules, loss, alpha=1e-4, small=fits_one_thread(setting.work, CPU))
     flat = step.parameters
-    solver = Solver("adam", flat.data, flat.grad, flat.decayed, SolverOptions())
+    solver = Solver("adam", flat.data, flat.grad, flat.decayed, [SolverOptions()] * setting.models)
     X = rng.normal(size=(setting.rows, N_FEATURES)).astype(np.float32)
     y = torch.from_numpy(rng.integers(N_CLASSES, size=(setting.rows, 1)))
     recipe = Recipe(
@@ -65,9 +65,11 @@ def epochs(setting: Setting):
         max_iter=N_ROUNDS, max_fun=1, shuffle=True, tol=0.0, n_iter_no_change=np.inf, max_grad_norm=np.inf,
         stop_on_score=False, pairs=False,
     )  # fmt: skip
-    state, rngs = TrainState([0.001] * setting.models), [np.random.RandomState(k) for k in range(setting.models)]
-    samples = Samples(place(X, CPU, torch.float32), y)
-    return train(step, solver, samples, recipe, state, rngs=rngs, rows=np.arange(setting.rows))
+    samples, rows = Samples(place(X, CPU, torch.float32), y), np.arange(setting.rows)
+    learners = [
+        Learner(samples, rows, recipe, TrainState(0.001), np.random.RandomState(k)) for k in range(setting.models)
+    ]
+    return train(step, solver, learners)
 
 
 def floor(setting: Setting) -> float:

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +34,18 @@ class AutogradStep:
 
     _JOINED = False
 
-    def __init__(self, modules: Sequence[nn.Module], loss: Loss, *, alpha: float = 0.0, autocast: bool = False) -> None:
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        loss: Loss,
+        *,
+        alpha: float | Sequence[float] = 0.0,
+        autocast: bool = False,
+    ) -> None:
         self.parameters = FlatParameters(modules, joined=self._JOINED)
-        self.modules, self._loss, self._alpha, self._autocast = modules, loss, alpha, autocast
+        self.modules, self._loss, self._autocast = modules, loss, autocast
+        of_models = [alpha] * len(modules) if isinstance(alpha, float | int) else list(alpha)
+        self._alpha, self._penalizes = self.parameters.data.new_tensor(of_models).unsqueeze(1), any(of_models)  # (K, 1)
         self._penalty = torch.empty_like(self.parameters.data)
         self._shares: dict[int, Shares] = {}  # of rows that weigh the same, by their number
 
@@ -51,6 +60,12 @@ class AutogradStep:
             ones = self.parameters.data.new_ones(len(y), n_rows)
             shares = self._shares[n_rows] = self.shares(ones, ones.sum(1, keepdim=True))
         return self.add_penalty(self.add_data_term(X, y, shares, first=True), shares)
+
+    def keep(self, models: Sequence[int]) -> Self:
+        """Return the step of some of the models, whose parameters move to memory of its own."""
+        options = {"autocast": True} if self._autocast else {}
+        alpha = self._alpha[list(models), 0].tolist()
+        return type(self)([self.modules[k] for k in models], self._loss, alpha=alpha, **options)
 
     def prepared(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Batch:
         """Return rows of one or more batches as the step reads them."""
@@ -85,24 +100,25 @@ class AutogradStep:
 
     def add_penalty(self, loss: Tensor, shares: Shares) -> Tensor:
         """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
-        if self._alpha == 0:
+        if not self._penalizes:
             return loss
         penalty = torch.mul(self.parameters.data, shares.decay, out=self._penalty)
         self.parameters.grad.add_(penalty)
         return loss.add(torch.linalg.vecdot(self.parameters.data, penalty), alpha=0.5)
 
-    @torch.no_grad()
-    def raw_scores(self, X: Tensor) -> Tensor:
-        """Return the raw scores (K, n, n_outputs) of rows X (n, ...)."""
-        with self._precision(X):
-            return torch.stack([module.eval()(X) for module in self.modules]).to(X.dtype)
-
-    def to_module(self, k: int = 0) -> nn.Module:
-        """Return model k as a module with its own storage, in eval mode."""
-        return detached_copy(self.modules[k])
-
     def _precision(self, X: Tensor) -> AbstractContextManager[None]:
-        return torch.autocast(X.device.type, torch.bfloat16) if self._autocast else nullcontext()
+        return _precision(X, self._autocast)
+
+
+def _precision(X: Tensor, autocast: bool) -> AbstractContextManager[None]:
+    return torch.autocast(X.device.type, torch.bfloat16) if autocast else nullcontext()
+
+
+@torch.no_grad()
+def raw_scores(module: nn.Module, X: Tensor, *, autocast: bool = False) -> Tensor:
+    """Return the raw scores (n, n_outputs) of rows X (n, ...)."""
+    with _precision(X, autocast):
+        return module.eval()(X).to(X.dtype)
 
 
 class RowCost(NamedTuple):

@@ -1,7 +1,8 @@
 """One fit between estimator and engine: the rows it trains and scores on, and its run to the end."""
 
+import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -11,17 +12,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
-from sknn._autograd import RowCost
+from sknn._autograd import RowCost, raw_scores
+from sknn._devices import fits_one_thread
 from sknn._images import Augment
 from sknn._input import check_weight_sum
 from sknn._lbfgs import minimize_lbfgs
-from sknn._losses import LINKS
+from sknn._losses import LINKS, Loss
 from sknn._progress import Progress
 from sknn._samples import DenseRows, HostRows, Samples, pass_slices
-from sknn._solvers import SCHEDULES, Solver
-from sknn._steps import Step
+from sknn._solvers import SCHEDULES, Solver, SolverOptions
+from sknn._steps import Step, choose_step
 from sknn._targets import Targets
-from sknn._train import Epoch, Recipe, TrainState, train
+from sknn._train import Epoch, Learner, Recipe, TrainState, train
 from sknn.modules import Dropout
 
 
@@ -46,7 +48,12 @@ class ScoredRows:
 class Fit:
     """One fit, ready to run; `n_seen` rows were seen before it, and `dtype` is that of the published module."""
 
-    step: Step
+    module: nn.Module
+    loss: Loss
+    alpha: float
+    autocast: bool
+    solver: str
+    options: SolverOptions
     cost: RowCost
     samples: Samples
     targets: Targets
@@ -58,15 +65,35 @@ class Fit:
     device: torch.device
     dtype: torch.dtype
 
+    @property
+    def work(self) -> int:
+        """Multiply-adds of a batch."""
+        return self.recipe.batch_size * self.cost.multiply_adds
+
     def score(self, scored: ScoredRows) -> float:
         """Return accuracy or R2 of the model as it stands."""
-        raw = forward(lambda X: self.step.raw_scores(X)[0], self.cost, scored.X, scored.rows)
+        compute = functools.partial(raw_scores, self.module, autocast=self.autocast)
+        raw = forward(compute, self.cost, scored.X, scored.rows)
         predicted = LINKS[self.targets.link](raw)
         return self.targets.score(raw.cpu().numpy(), predicted.cpu().numpy(), scored.y, scored.weight)
 
-    def validation_score(self) -> np.ndarray:
-        """Return the score of the validation rows as an array (K,)."""
-        return np.array([self.score(self.validation)])  # type: ignore[arg-type]
+    def learner(self, state: TrainState) -> Learner:
+        """Return what training needs to know of this fit."""
+        score = None if self.validation is None else functools.partial(self.score, self.validation)
+        return Learner(self.samples, self.training.rows, self.recipe, state, self.rng, score)
+
+
+def make_step(fits: Sequence[Fit]) -> Step:
+    """Return the step of fits whose modules, losses and batches are alike."""
+    first, alpha = fits[0], [fit.alpha for fit in fits]
+    small = fits_one_thread(first.work, first.device)
+    return choose_step([fit.module for fit in fits], first.loss, alpha=alpha, autocast=first.autocast, small=small)
+
+
+def make_solver(fits: Sequence[Fit], step: Step) -> Solver:
+    """Return the solver of fits with the same one."""
+    flat, options = step.parameters, [fit.options for fit in fits]
+    return Solver(fits[0].solver, flat.data, flat.grad, flat.decayed, options)
 
 
 def forward(
@@ -112,19 +139,9 @@ def seed_layers(module: nn.Module, device: torch.device, rng: np.random.RandomSt
             layer.generator = generator
 
 
-def run_solver(fit: Fit, solver: Solver, state: TrainState, progress: Progress, n_epochs: int) -> bool:
+def run_solver(fit: Fit, step: Step, solver: Solver, state: TrainState, progress: Progress, n_epochs: int) -> bool:
     """Train for at most that many epochs and return whether anything ended the fit before."""
-    epochs = train(
-        fit.step,
-        solver,
-        fit.samples,
-        fit.recipe,
-        state,
-        rngs=[fit.rng],
-        rows=fit.training.rows,
-        score=fit.validation_score if fit.validation is not None else None,
-    )
-    with closing(epochs):
+    with closing(train(step, solver, [fit.learner(state)])) as epochs:
         try:
             for _ in range(n_epochs):
                 progress.begin()
@@ -152,8 +169,8 @@ def run_lbfgs(fit: Fit, state: TrainState, progress: Progress) -> None:
     """Minimise by L-BFGS, an iteration being an epoch."""
 
     def after_iteration(number: int, loss: float, seconds: float) -> bool:
-        score = fit.validation_score() if fit.validation is not None else None
-        stop = progress.end(Epoch(number, np.array([loss]), score, np.array(state.stopped), seconds, ""))
+        score = None if fit.validation is None else np.array([fit.score(fit.validation)])
+        stop = progress.end(Epoch(number, np.array([loss]), score, np.array([state.stopped]), seconds, [""]))
         progress.begin()
         return stop
 
@@ -161,7 +178,7 @@ def run_lbfgs(fit: Fit, state: TrainState, progress: Progress) -> None:
     progress.begin()
     try:
         failure, progress.loss = minimize_lbfgs(
-            fit.step,
+            make_step([fit]),
             fit.samples,
             fit.training.rows,
             fit.cost,

@@ -43,7 +43,7 @@ class FusedMLPStep(AutogradStep):
     In the layers rows are columns, (K, n, b): so all products are fast, with few inputs and with few outputs.
     """
 
-    def __init__(self, modules: Sequence[MLP], loss: Loss, *, alpha: float = 0.0) -> None:
+    def __init__(self, modules: Sequence[MLP], loss: Loss, *, alpha: float | Sequence[float] = 0.0) -> None:
         super().__init__(modules, loss, alpha=alpha)
         self._activation = activation_of(modules[0])
         data, grad = (self.parameters.views(of) for of in (self.parameters.data, self.parameters.grad))

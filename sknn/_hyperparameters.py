@@ -10,8 +10,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from torch import nn
 
 from sknn._devices import DTYPES
-from sknn._parameters import FlatParameters
-from sknn._solvers import SCHEDULES, SOLVERS, Solver, SolverOptions
+from sknn._solvers import SCHEDULES, SOLVERS, SolverOptions
 from sknn._train import Recipe
 
 
@@ -124,8 +123,8 @@ class HyperparametersMixin:
         """Return the strength of the penalty in the loss; "adamw" decays the weights beside it."""
         return 0.0 if self.solver == "adamw" else float(self.alpha)
 
-    def _make_solver(self, parameters: FlatParameters) -> Solver:
-        options = SolverOptions(
+    def _solver_options(self) -> SolverOptions:
+        return SolverOptions(
             momentum=float(self.momentum),
             nesterovs_momentum=bool(self.nesterovs_momentum),
             beta_1=float(self.beta_1),
@@ -133,4 +132,3 @@ class HyperparametersMixin:
             epsilon=float(self.epsilon),
             weight_decay=float(self.alpha) if self.solver == "adamw" else 0.0,
         )
-        return Solver(self.solver, parameters.data, parameters.grad, parameters.decayed, options)

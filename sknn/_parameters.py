@@ -19,6 +19,10 @@ class Snapshot:
     data: Tensor
     buffers: list[list[Tensor]]
 
+    def keep(self, models: Sequence[int]) -> "Snapshot":
+        """Return the copies of some models."""
+        return Snapshot(self.data[list(models)], [self.buffers[k] for k in models])
+
 
 class FlatParameters:
     """The parameters of K modules and their gradients as two tensors of shape (K, P).

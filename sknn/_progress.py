@@ -47,8 +47,8 @@ class Progress:
             self.validation_scores.append(float(epoch.score[0]))
         if self._training_score is not None:
             print(self._line(epoch, *self._training_score()))
-            if epoch.message:
-                print(epoch.message)
+            if epoch.messages[0]:
+                print(epoch.messages[0])
         if self._epoch_context is None:
             return False
         context, self._epoch_context = self._epoch_context, None

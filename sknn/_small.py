@@ -52,7 +52,7 @@ class SmallMLPStep(AutogradStep):
 
     _JOINED = True
 
-    def __init__(self, modules: Sequence[MLP], loss: Loss, *, alpha: float = 0.0) -> None:
+    def __init__(self, modules: Sequence[MLP], loss: Loss, *, alpha: float | Sequence[float] = 0.0) -> None:
         super().__init__(modules, loss, alpha=alpha)
         self._activation, self._host_loss = activation_of(modules[0]), host_loss(loss)
         self._data, self._grad = self.parameters.data.numpy(), self.parameters.grad.numpy()
@@ -86,7 +86,7 @@ class SmallMLPStep(AutogradStep):
 
     def add_penalty(self, loss: Any, shares: Shares) -> Any:
         """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
-        if self._alpha == 0:
+        if not self._penalizes:
             return loss
         penalty = np.multiply(self._data, shares.decay, out=self._penalized)
         np.add(self._grad, penalty, out=self._grad)

@@ -34,17 +34,22 @@ class Step(Protocol):
     def add_penalty(self, loss: Any, shares: Shares) -> Any:
         """Add the gradient of the penalty, and return the loss (K,) with the penalty."""
 
-    def raw_scores(self, X: Tensor) -> Tensor:
-        """Return the raw scores (K, n, n_outputs) of rows X (n, ...), without gradients."""
-
-    def to_module(self, k: int = 0) -> nn.Module:
-        """Return model k as a module with its own storage, in eval mode."""
+    def keep(self, models: Sequence[int]) -> "Step":
+        """Return the step of some of the models, whose parameters move to memory of its own."""
 
 
 def choose_step(
-    modules: Sequence[nn.Module], loss: Loss, *, alpha: float = 0.0, autocast: bool = False, small: bool = False
+    modules: Sequence[nn.Module],
+    loss: Loss,
+    *,
+    alpha: float | Sequence[float] = 0.0,
+    autocast: bool = False,
+    small: bool = False,
 ) -> Step:
-    """Return the fastest step that serves these modules; `small` are batches that the CPU computes in one thread."""
+    """Return the fastest step that serves these modules; `small` are batches that the CPU computes in one thread.
+
+    `alpha` is one for all models, or one for each.
+    """
     plain = [module for module in modules if is_plain(module)]
     if len(plain) == len(modules) and not autocast:
         return (SmallMLPStep if small else FusedMLPStep)(plain, loss, alpha=alpha)

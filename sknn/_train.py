@@ -3,15 +3,17 @@
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sknn._parameters import Snapshot
 from sknn._samples import Batch, KeptRows, Orders, Samples, batch_bounds, gather
-from sknn._solvers import SCHEDULES, Rate, Solver
+from sknn._solvers import SCHEDULES, Solver
 from sknn._steps import Step
 
 # scikit-learn's bound below which the "adaptive" learning rate stops the fit instead of shrinking again.
@@ -50,68 +52,112 @@ class Epoch(NamedTuple):
     score: np.ndarray | None
     stop: np.ndarray
     seconds: float
-    message: str
+    messages: list[str]
 
 
 @dataclass
 class TrainState:
-    """What training remembers from epoch to epoch beside the parameters and the solver; the lists are of K models."""
+    """What training remembers of one model from epoch to epoch, beside its parameters and the solver."""
 
-    rate: list[float]
-    best_loss: list[float] = field(init=False)
-    best_score: list[float] = field(init=False)
-    no_improvement: list[int] = field(init=False)
-    stopped: list[bool] = field(init=False)
+    rate: float
+    best_loss: float = math.inf
+    best_score: float = -math.inf
+    no_improvement: int = 0
+    stopped: bool = False
     n_seen: int = 0
     n_epochs: int = 0
 
-    def __post_init__(self) -> None:
-        n_models = len(self.rate)
-        self.best_loss, self.best_score = [math.inf] * n_models, [-math.inf] * n_models
-        self.no_improvement, self.stopped = [0] * n_models, [False] * n_models
+
+@dataclass(frozen=True)
+class Learner:
+    """One of K models: its rows, how it learns from them, and what it remembers."""
+
+    samples: Samples
+    rows: np.ndarray
+    recipe: Recipe
+    state: TrainState
+    rng: np.random.RandomState
+    score: Callable[[], float] | None = None
+    """Returns the validation score of the model as it stands."""
 
 
-def train(
-    step: Step,
-    solver: Solver,
-    samples: Samples,
-    recipe: Recipe,
-    state: TrainState,
-    *,
-    rngs: Sequence[np.random.RandomState],
-    rows: np.ndarray,
-    score: Callable[[], np.ndarray] | None = None,
-) -> Generator[Epoch, None, None]:
-    """Train on those rows and yield a record after each epoch; `score` gives the validation scores (K,).
+def train(step: Step, solver: Solver, learners: Sequence[Learner]) -> Generator[Epoch, None, None]:
+    """Train the models of a step, one for each learner, and yield a record after each epoch.
 
-    When the generator ends or is closed, models that stopped early, or whose stop depends on the score, are brought
-    back to their last or best weights.
+    The learners have as many rows, and their recipes differ in rates, `tol` and `n_iter_no_change` only. When the
+    generator ends or is closed, models that stopped early, or whose stop depends on the score, are brought back to
+    their last or best weights.
     """
-    if samples.may_cancel and len(rngs) > 1:
+    if len(learners) > 1 and any(learner.samples.may_cancel for learner in learners):
         raise ValueError("Several models cannot be trained together on negative weights: each skips other batches.")
-    read = _reader(step, samples, recipe, rows, rngs)
-    kept = step.parameters.snapshot() if recipe.stop_on_score or len(rngs) > 1 else None
+    kept_rows: dict[tuple[int, int], KeptRows] = {}
+    readers = [_reader(step, learner, kept_rows) for learner in learners]
+    needed = learners[0].recipe.stop_on_score or len(learners) > 1
+    return _train(step, solver, learners, readers, step.parameters.snapshot() if needed else None)
+
+
+def _train(
+    step: Step, solver: Solver, learners: Sequence[Learner], readers: "Sequence[_Reader]", kept: Snapshot | None
+) -> Generator[Epoch, None, None]:
+    by_score, rest = learners[0].recipe.stop_on_score, list[int]()
     try:
-        while not all(state.stopped):
-            started, message = time.perf_counter(), ""
-            losses = [total / len(rows) for total in _run_epoch(step, solver, samples, recipe, state, read())]
-            scores = score() if score is not None else None
-            state.n_seen += len(rows)
-            state.n_epochs += 1
-            for k in [k for k, stopped in enumerate(state.stopped) if not stopped]:
-                improved = _observe(recipe, state, k, losses[k], None if scores is None else scores[k])
-                message = _act_on_plateau(recipe, state, k) or message
+        while not all(learner.state.stopped for learner in learners) and not rest:
+            started, messages = time.perf_counter(), [""] * len(learners)
+            scores = None if learners[0].score is None else np.full(len(learners), np.nan)
+            losses = np.divide(_run_epoch(step, solver, learners, _joined(readers)), len(learners[0].rows))
+            for k, learner in enumerate(learners):
+                state = learner.state
+                if state.stopped:
+                    continue
+                state.n_seen += len(learner.rows)
+                state.n_epochs += 1
+                if learner.score is not None and scores is not None:
+                    scores[k] = learner.score()
+                improved = _observe(learner.recipe, state, float(losses[k]), None if scores is None else scores[k])
+                messages[k] = _act_on_plateau(learner.recipe, state)
                 if not math.isfinite(losses[k]) and not step.parameters.finite(k):  # NaN never recovers
-                    state.stopped[k], message = True, "The weights are no longer finite. Stopping."
-                if kept is not None and (improved if recipe.stop_on_score else state.stopped[k]):
+                    state.stopped, messages[k] = True, "The weights are no longer finite. Stopping."
+                if kept is not None and (improved if by_score else state.stopped):
                     step.parameters.update_snapshot(kept, k)
-            seconds = time.perf_counter() - started
-            yield Epoch(state.n_epochs, np.array(losses), scores, np.array(state.stopped), seconds, message)
+            number = max(learner.state.n_epochs for learner in learners)
+            stop = np.array([learner.state.stopped for learner in learners])
+            yield Epoch(number, losses, scores, stop, time.perf_counter() - started, messages)
+            rest = _without_stopped(learners)
     finally:
         if kept is not None:
-            for k, stopped in enumerate(state.stopped):
-                if stopped or recipe.stop_on_score:
+            for k, learner in enumerate(learners):
+                if k not in rest and (learner.state.stopped or by_score):
                     step.parameters.restore(kept, k)
+    if rest and kept is not None:
+        fewer = step.keep(rest)
+        solver = solver.keep(rest, fewer.parameters.data, fewer.parameters.grad)
+        going_on = _train(fewer, solver, [learners[k] for k in rest], [readers[k] for k in rest], kept.keep(rest))
+        with closing(going_on):
+            for epoch in going_on:
+                yield _among(epoch, rest, len(learners))
+
+
+def _without_stopped(learners: Sequence[Learner]) -> list[int]:
+    """Return the models to go on with, if half of them or more have stopped."""
+    rest = [k for k, learner in enumerate(learners) if not learner.state.stopped]
+    return rest if 2 * len(rest) <= len(learners) else []
+
+
+def _among(epoch: Epoch, models: Sequence[int], n_models: int) -> Epoch:
+    """Return the record of some models as one of all, of which the others have stopped."""
+
+    def spread(values: Any, filling: Any) -> np.ndarray:
+        among = np.full(n_models, filling)
+        among[list(models)] = values
+        return among
+
+    score = None if epoch.score is None else spread(epoch.score, np.nan)
+    messages = [""] * n_models
+    for k, message in zip(models, epoch.messages, strict=True):
+        messages[k] = message
+    return epoch._replace(
+        loss=spread(epoch.loss, np.nan), score=score, stop=spread(epoch.stop, True), messages=messages
+    )
 
 
 class _Batches(NamedTuple):
@@ -121,24 +167,33 @@ class _Batches(NamedTuple):
     each: Iterable[Batch]
 
 
-def _reader(
-    step: Step, samples: Samples, recipe: Recipe, rows: np.ndarray, rngs: Sequence[np.random.RandomState]
-) -> Callable[[], _Batches]:
-    """Return what reads the rows for an epoch; what does not change from epoch to epoch is prepared once."""
+_Reader = Callable[[], _Batches]
+
+
+def _reader(step: Step, learner: Learner, kept_rows: dict[tuple[int, int], KeptRows]) -> _Reader:
+    """Return what reads the rows for an epoch; what does not change from epoch to epoch is prepared once.
+
+    `kept_rows` are prepared already, of learners with the same samples and rows.
+    """
+    samples, rows, recipe = learner.samples, learner.rows, learner.recipe
     bounds = batch_bounds(len(rows), recipe.batch_size, at_least_two=recipe.pairs)
     row_size, device = samples.X.row_size, samples.y.device
 
     def prepared(rows: Tensor) -> Batch:
         return step.prepared(*samples.batch(rows))
 
+    everything = torch.from_numpy(rows[None]).to(device)
     if len(bounds) == 1:  # the same rows in any order
-        whole = _Batches(1, [prepared(torch.from_numpy(np.tile(rows, (len(rngs), 1))).to(device))])
+        whole = _Batches(1, [prepared(everything)])
         return lambda: whole
 
     kept, places = None, rows
     if len(rows) * row_size <= _KEPT_VALUES:
-        kept, places = KeptRows(prepared(torch.from_numpy(rows[None]).to(device))), np.arange(len(rows))
-    orders = Orders(places, rngs)
+        same = id(samples), id(rows)
+        if same not in kept_rows:
+            kept_rows[same] = KeptRows(prepared(everything))
+        kept, places = kept_rows[same], np.arange(len(rows))
+    orders = Orders(places, [learner.rng])
 
     def read() -> _Batches:
         order = torch.from_numpy(orders.shuffled() if recipe.shuffle else orders.rows()).to(device)
@@ -147,25 +202,42 @@ def _reader(
     return read
 
 
+def _joined(readers: Sequence[_Reader]) -> _Batches:
+    """Return the batches of all models, one behind the other."""
+    batches = [read() for read in readers]
+    if len(batches) == 1:
+        return batches[0]
+    return _Batches(batches[0].n, map(_stacked, zip(*(of_model.each for of_model in batches), strict=True)))
+
+
+def _stacked(batches: Sequence[Batch]) -> Batch:
+    def stacked(parts: Sequence[Any]) -> Any:
+        if parts[0] is None:
+            return None
+        return torch.cat(parts) if isinstance(parts[0], Tensor) else np.concatenate(parts)  # type: ignore[arg-type]
+
+    X, y, weight = map(stacked, zip(*batches, strict=True))
+    return X, y, weight
+
+
 @torch.no_grad()  # operations take longer where gradients might be wanted
 @np.errstate(all="ignore")  # what is no longer finite is found after the epoch
-def _run_epoch(
-    step: Step, solver: Solver, samples: Samples, recipe: Recipe, state: TrainState, batches: _Batches
-) -> list[float]:
+def _run_epoch(step: Step, solver: Solver, learners: Sequence[Learner], batches: _Batches) -> list[float]:
     """Update the parameters once per batch and return the sums of the K losses, each batch counted by its rows."""
-    schedule = SCHEDULES.get(recipe.learning_rate)
+    recipe, may_cancel = learners[0].recipe, learners[0].samples.may_cancel
+    schedule, n_epochs = SCHEDULES.get(recipe.learning_rate), max(learner.state.n_epochs for learner in learners)
+    rates = [learner.state.rate for learner in learners]
     sums = None
-    rate = _rate(state.rate, step.parameters.data)
     for i, (X, y, weight) in enumerate(batches.each):
-        if samples.may_cancel and weight is not None and _cancels(weight):
+        if may_cancel and weight is not None and _cancels(weight):
             continue
         of_batch = step(X, y, weight) * X.shape[1]
         sums = of_batch if sums is None else sums + of_batch
         if recipe.max_grad_norm < np.inf:
             step.parameters.clip_gradient(recipe.max_grad_norm)
-        factor = schedule(state.n_epochs * batches.n + i, recipe.max_iter * batches.n) if schedule else 1.0
-        solver.update(rate * factor)
-    return [0.0] * len(state.rate) if sums is None else sums.tolist()
+        factor = schedule(n_epochs * batches.n + i, recipe.max_iter * batches.n) if schedule else 1.0
+        solver.update(rates, factor)
+    return [0.0] * len(learners) if sums is None else sums.tolist()
 
 
 def _cancels(weight: Tensor) -> bool:
@@ -174,38 +246,32 @@ def _cancels(weight: Tensor) -> bool:
     return not bool((weight.sum(1) > smallest * weight.abs().sum(1)).all())
 
 
-def _rate(rates: list[float], like: Tensor) -> Rate:
-    if rates.count(rates[0]) == len(rates):
-        return rates[0]
-    return like.new_tensor(rates).unsqueeze(1)  # (K, 1)
-
-
-def _observe(recipe: Recipe, state: TrainState, k: int, loss: float, score: float | None) -> bool:
-    """Bring the best value and the count of model k up to date; return whether this is its best so far."""
+def _observe(recipe: Recipe, state: TrainState, loss: float, score: float | None) -> bool:
+    """Bring the best value and the count up to date; return whether this is the best so far."""
     if recipe.stop_on_score and score is not None:
-        stale, improved = score < state.best_score[k] + recipe.tol, score > state.best_score[k]
-        state.best_score[k] = score if improved else state.best_score[k]
+        stale, improved = score < state.best_score + recipe.tol, score > state.best_score
+        state.best_score = score if improved else state.best_score
     else:
-        stale, improved = loss > state.best_loss[k] - recipe.tol, loss < state.best_loss[k]
-        state.best_loss[k] = loss if improved else state.best_loss[k]
-    state.no_improvement[k] = state.no_improvement[k] + 1 if stale else 0
+        stale, improved = loss > state.best_loss - recipe.tol, loss < state.best_loss
+        state.best_loss = loss if improved else state.best_loss
+    state.no_improvement = state.no_improvement + 1 if stale else 0
     return improved
 
 
-def _act_on_plateau(recipe: Recipe, state: TrainState, k: int) -> str:
-    """Stop model k if it makes no progress, or lower its learning rate, and return what to say of it."""
+def _act_on_plateau(recipe: Recipe, state: TrainState) -> str:
+    """Stop a model that makes no progress, or lower its learning rate, and return what to say of it."""
     if recipe.lowers_rate and recipe.learning_rate == "invscaling":
-        state.rate[k] = recipe.learning_rate_init / (state.n_seen + 1) ** recipe.power_t
-    if state.no_improvement[k] <= recipe.n_iter_no_change:
+        state.rate = recipe.learning_rate_init / (state.n_seen + 1) ** recipe.power_t
+    if state.no_improvement <= recipe.n_iter_no_change:
         return ""
     what = "Validation score" if recipe.stop_on_score else "Training loss"
     message = f"{what} did not improve more than tol={recipe.tol:f} for {recipe.n_iter_no_change} consecutive epochs."
     if not recipe.lowers_rate or recipe.learning_rate != "adaptive":
-        state.stopped[k] = True
+        state.stopped = True
         return message + " Stopping."
-    if state.rate[k] <= _SMALLEST_RATE:
-        state.stopped[k] = True
+    if state.rate <= _SMALLEST_RATE:
+        state.stopped = True
         return message + " Learning rate too small. Stopping."
-    state.rate[k] /= 5
-    state.no_improvement[k] = 0
-    return message + f" Setting learning rate to {state.rate[k]:f}"
+    state.rate /= 5
+    state.no_improvement = 0
+    return message + f" Setting learning rate to {state.rate:f}"

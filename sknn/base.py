@@ -14,8 +14,19 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from sknn._autograd import RowCost, detached_copy, row_cost
-from sknn._devices import compute_scope, fits_one_thread, plain_modes, resolve_device, resolve_precision
-from sknn._fitting import Fit, ScoredRows, forward, run_lbfgs, run_solver, seed_layers, split, warn_if_unfinished
+from sknn._devices import compute_scope, plain_modes, resolve_device, resolve_precision
+from sknn._fitting import (
+    Fit,
+    ScoredRows,
+    forward,
+    make_solver,
+    make_step,
+    run_lbfgs,
+    run_solver,
+    seed_layers,
+    split,
+    warn_if_unfinished,
+)
 from sknn._hyperparameters import HyperparametersMixin
 from sknn._input import (
     check_weight_sum,
@@ -31,7 +42,6 @@ from sknn._losses import Loss
 from sknn._progress import Progress
 from sknn._samples import Samples, pass_size
 from sknn._solvers import SOLVERS
-from sknn._steps import choose_step
 from sknn._targets import Targets
 from sknn._train import TrainState
 
@@ -152,13 +162,14 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         state, progress = self._resume(first)
         if not first and fit.recipe.stop_on_score and fit.validation is not None:
             # The weights to begin with may stay the best; scored on these rows, not on those of the fit before.
-            state.best_score[0] = float(np.nan_to_num(fit.validation_score()[0], nan=-np.inf))
+            state.best_score = float(np.nan_to_num(fit.score(fit.validation), nan=-np.inf))
         publish = functools.partial(self._fitted_attributes, fit, state, progress)
         if getattr(self, "_skl_callbacks", None):
             progress.call_back(context, estimator=self, reconstruction_attributes=publish, **given)
         with self._scope(fit, progress):
             if self.solver in SOLVERS:
-                finished = run_solver(fit, self._make_solver(fit.step.parameters), state, progress, fit.recipe.max_iter)
+                step = make_step([fit])
+                finished = run_solver(fit, step, make_solver([fit], step), state, progress, fit.recipe.max_iter)
                 warn_if_unfinished(fit.recipe, finished)
             else:
                 run_lbfgs(fit, state, progress)
@@ -175,18 +186,19 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             X, y, sample_weight, (None, None, None), first=first, targets=targets if first else self._targets
         )
         state, progress = self._resume(first)
-        solver = self._make_solver(fit.step.parameters)
+        step = make_step([fit])
+        solver = make_solver([fit], step)
         if getattr(self, "_solver_state", {}).get("name") == self.solver:
             solver.load_state(self._solver_state["solver"])
-            state.rate[0], state.n_epochs = self._solver_state["rate"], self._solver_state["n_epochs"]
+            state.rate, state.n_epochs = self._solver_state["rate"], self._solver_state["n_epochs"]
         with self._scope(fit, progress):
-            run_solver(fit, solver, state, progress, 1)
+            run_solver(fit, step, solver, state, progress, 1)
         self._publish(fit, self._fitted_attributes(fit, state, progress))
         # fit leaves no solver behind; the stream of partial_fit goes on with it, in a pickle too.
         self._solver_state = {
             "name": self.solver,
             "solver": solver.state(),
-            "rate": state.rate[0],
+            "rate": state.rate,
             "n_epochs": state.n_epochs,
         }
         return self
@@ -228,16 +240,24 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             None if weight is None else place_weights(weight, device, wide),
             weight is not None and bool((weight < 0).any()),
         )
-        recipe = self._recipe(len(training.rows), module)
-        cost = row_cost(module, placed[:1])
-        step = choose_step(
-            [module],
-            self._make_loss(targets),
+        return Fit(
+            module=module,
+            loss=self._make_loss(targets),
             alpha=self._penalty(),
             autocast=autocast,
-            small=fits_one_thread(recipe.batch_size * cost.multiply_adds, device),
+            solver=self.solver,
+            options=self._solver_options(),
+            cost=row_cost(module, placed[:1]),
+            samples=samples,
+            targets=targets,
+            recipe=self._recipe(len(training.rows), module),
+            training=training,
+            validation=held_out,
+            rng=rng,
+            n_seen=n_seen,
+            device=device,
+            dtype=dtype,
         )
-        return Fit(step, cost, samples, targets, recipe, training, held_out, rng, n_seen, device, dtype)
 
     def _hold_out(
         self, training: ScoredRows, validation: tuple[Any, Any, Any], targets: Targets, rng: np.random.RandomState
@@ -281,13 +301,13 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
 
     def _resume(self, first: bool) -> tuple[TrainState, Progress]:
         """Return what training remembers of the fit before, if it goes on from it."""
-        state = TrainState([float(self.learning_rate_init)])
+        state = TrainState(float(self.learning_rate_init))
         if first:
             return state, Progress([], [])
         state.n_seen = self.t_
-        state.no_improvement[0] = self._no_improvement_count
+        state.no_improvement = self._no_improvement_count
         if self.best_loss_ is not None:
-            state.best_loss[0] = self.best_loss_
+            state.best_loss = self.best_loss_
         return state, Progress(self.loss_curve_, self.validation_scores_ or [])
 
     def _scope(self, fit: Fit, progress: Progress) -> AbstractContextManager[None]:
@@ -295,15 +315,15 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         if self.verbose:
             name = "accuracy" if is_classifier(self) else "R2"
             progress.print_scores(fit.recipe.max_iter, lambda: (name, fit.score(fit.training)))
-        return compute_scope(fit.recipe.batch_size * fit.cost.multiply_adds, fit.device)
+        return compute_scope(fit.work, fit.device)
 
     def _fitted_attributes(self, fit: Fit, state: TrainState, progress: Progress) -> dict[str, Any]:
         """Return the fitted attributes of the model as it stands, with storage of their own."""
         scores = progress.validation_scores
         by_score = fit.recipe.stop_on_score and fit.validation is not None
-        best_score = state.best_score[0] if by_score else np.fmax.reduce([-np.inf, *scores])  # of those not NaN
+        best_score = state.best_score if by_score else np.fmax.reduce([-np.inf, *scores])  # of those not NaN
         return {
-            "module_": fit.step.to_module().to(dtype=fit.dtype),
+            "module_": detached_copy(fit.module).to(dtype=fit.dtype),
             "device_": fit.device,
             "_targets": fit.targets,
             "_row_cost": fit.cost,
@@ -316,14 +336,14 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             "loss_curve_": list(progress.loss_curve),
             "validation_scores_": list(scores) if fit.validation is not None else None,
             "best_validation_score_": float(best_score) if fit.validation is not None else None,
-            "_no_improvement_count": state.no_improvement[0],
+            "_no_improvement_count": state.no_improvement,
         }
 
     def _publish(self, fit: Fit, attributes: dict[str, Any]) -> None:
         """Set the fitted attributes, unless the weights are not finite, or never were and early stopping undid them."""
         scores = (attributes["validation_scores_"] or [])[len(attributes["loss_curve_"]) - attributes["n_iter_"] :]
         undone = fit.recipe.stop_on_score and scores and np.isnan(scores).all()
-        if undone or not fit.step.parameters.finite(0):
+        if undone or not all(parameter.isfinite().all() for parameter in fit.module.parameters()):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from sknn._devices import plain_modes
+from sknn._fitting import make_step
 from sknn.base import BaseTorchEstimator
 from sknn.modules import Dropout
 
@@ -150,7 +151,8 @@ def _one_batch(estimator: BaseTorchEstimator, X: Any, y: Any, sample_weight: Any
         twin.__dict__.update({name: value for name, value in vars(estimator).items() if name not in parameters})
     targets = estimator._targets if fitted else None
     fit = twin._prepare(X, y, sample_weight, (None, None, None), first=not fitted, targets=targets)
-    for part in fit.step.modules[0].modules():
+    for part in fit.module.modules():
         if isinstance(part, (Dropout, nn.modules.dropout._DropoutNd)):
             part.p = 0.0
-    return fit.step, fit.step.prepared(*fit.samples.batch(torch.from_numpy(fit.training.rows)[None]))
+    step = make_step([fit])
+    return step, step.prepared(*fit.samples.batch(torch.from_numpy(fit.training.rows)[None]))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sknn._activations import ACTIVATIONS
-from sknn._autograd import AutogradStep, RowCost, row_cost
+from sknn._autograd import AutogradStep, RowCost, detached_copy, raw_scores, row_cost
 from sknn._losses import LOSSES, make_loss
 from sknn.modules import MLP, LeNet5
 
@@ -145,11 +145,11 @@ def test_raw_scores_are_those_of_each_module_in_eval_mode():
     X, y, _ = batch(2, "identity", weighted=False)
     with torch.random.fork_rng():
         step(X, y, None)
-    raw = step.raw_scores(X[0])
-    assert raw.shape == (2, N_ROWS, 5)
-    assert not raw.requires_grad
-    for k, module in enumerate(modules):
-        torch.testing.assert_close(raw[k], copy.deepcopy(module).eval()(X[0]).detach())
+    for module in modules:
+        raw = raw_scores(module, X[0])
+        assert raw.shape == (N_ROWS, 5)
+        assert not raw.requires_grad
+        torch.testing.assert_close(raw, copy.deepcopy(module).eval()(X[0]).detach())
     with torch.random.fork_rng():
         step(X, y, None)
     assert all(module.training for module in modules)
@@ -186,7 +186,7 @@ def test_tied_parameters_get_the_sum_of_their_gradients():
     (expected / N_ROWS).backward()
     torch.testing.assert_close(value[0], expected.detach() / N_ROWS)
     torch.testing.assert_close(module.matrix.grad, twin.matrix.grad)
-    published = step.to_module()
+    published = detached_copy(module)
     assert published.again is published.matrix
 
 
@@ -199,8 +199,8 @@ def test_published_module_stands_alone(k):
                 part.generator = torch.Generator().manual_seed(0)
     step = AutogradStep(modules, make_loss("squared_error", "identity"))
     step(*batch(2, "identity", weighted=False))
-    published = step.to_module(k)
-    expected = step.raw_scores(batch(2, "identity", weighted=False)[0][0])[k]
+    published = detached_copy(modules[k])
+    expected = raw_scores(modules[k], batch(2, "identity", weighted=False)[0][0])
 
     def predict(module):
         return module(batch(2, "identity", weighted=False)[0][0]).detach()
@@ -223,9 +223,10 @@ def test_autocast_computes_in_bfloat16_and_keeps_wide_weights():
     X, y, _ = (None if part is None else part.float() for part in batch(1, "identity", weighted=False))
     wide, narrow = (AutogradStep(networks(1, dtype=torch.float32), loss, autocast=flag) for flag in (False, True))
     values = [step(X, y, None) for step in (wide, narrow)]
-    assert narrow.parameters.grad.dtype == values[1].dtype == narrow.raw_scores(X[0]).dtype == torch.float32
+    scores = [raw_scores(step.modules[0], X[0], autocast=flag) for step, flag in ((wide, False), (narrow, True))]
+    assert narrow.parameters.grad.dtype == values[1].dtype == scores[1].dtype == torch.float32
     torch.testing.assert_close(*(step.parameters.grad for step in (wide, narrow)), rtol=0.1, atol=0.02)
-    assert not torch.equal(wide.raw_scores(X[0]), narrow.raw_scores(X[0]))
+    assert not torch.equal(*scores)
     torch.testing.assert_close(*values, rtol=0.02, atol=0)
 
 

@@ -110,13 +110,13 @@ def test_ten_updates_lead_to_the_weights_of_autograd(solver, activation, n_model
     learned = []
     for step in every_step(networks(n_models, activation), loss, 0.1):
         parameters = step.parameters
-        options = SolverOptions(weight_decay=0.1 if solver == "adamw" else 0.0)
+        options = [SolverOptions(weight_decay=0.1 if solver == "adamw" else 0.0)] * n_models
         rule = Solver(solver, parameters.data, parameters.grad, parameters.decayed, options)
         order = torch.arange(N_ROWS).expand(n_models, -1)
         for _ in range(4):
             for batch in gather(data.batch, order, batch_bounds(N_ROWS, 9), 4):  # 9, 9 and 5 rows
                 step(*step.prepared(*batch))
-                rule.update(0.01)
+                rule.update([0.01] * n_models)
         learned.append(parameters.views(parameters.data))
     for by_hand in learned[1:]:
         torch.testing.assert_close(by_hand, learned[0], rtol=1e-9, atol=1e-9)
@@ -130,7 +130,7 @@ def by_autograd(monkeypatch):
     def choose(modules, loss, *, small, **options):
         return AutogradStep(modules, loss, **options)
 
-    monkeypatch.setattr("sknn.base.choose_step", choose)
+    monkeypatch.setattr("sknn._fitting.choose_step", choose)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

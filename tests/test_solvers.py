@@ -17,13 +17,13 @@ CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 def make(name, models=slice(None), dtype=torch.float64, **options):
     data = torch.tensor(START[models], dtype=dtype)
     decayed = (torch.arange(N_PARAMETERS) < N_WEIGHTS).to(dtype)
-    return Solver(name, data, torch.zeros_like(data), decayed, SolverOptions(**options))
+    return Solver(name, data, torch.zeros_like(data), decayed, [SolverOptions(**options)] * len(data))
 
 
 def run(solver, rates=RATES, models=slice(None), first=0):
     for i, rate in enumerate(rates, start=first):
         solver.grad.copy_(torch.from_numpy(GRADIENTS[i, models]))
-        solver.update(rate if isinstance(rate, torch.Tensor) else float(rate))
+        solver.update(rate if isinstance(rate, list) else [float(rate)] * len(solver.data))
     return solver.data.clone()
 
 
@@ -102,15 +102,37 @@ def test_models_together_equal_models_alone_bit_for_bit(name, dtype):
         assert torch.equal(alone[0], together[k])
 
 
+OF_MODELS = [
+    {"momentum": 0.9, "beta_1": 0.8, "epsilon": 1e-6},
+    {"momentum": 0.9, "beta_1": 0.8, "epsilon": 1e-6},
+    {"momentum": 0.5, "beta_2": 0.99, "weight_decay": 0.1, "nesterovs_momentum": False},
+]
+
+
+@pytest.mark.parametrize("name", SOLVERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_sgd_takes_a_rate_for_each_model(momentum, dtype):
-    rates = [torch.tensor([[rate], [rate / 5], [rate / 25]], dtype=dtype) for rate in RATES]
-    together = run(make("sgd", dtype=dtype, momentum=momentum), rates)
-    for k in range(N_MODELS):
+@pytest.mark.parametrize("until", [N_STEPS, 20])
+def test_each_model_has_its_own_rate_and_options(name, dtype, until):
+    """The first two models share a rate for a while; from step `until` on, the last two go on without the first."""
+    rates = [[rate, rate if i < 10 else rate / 5, rate / 25] for i, rate in enumerate(RATES.tolist())]
+    together = make(name, dtype=dtype)
+    together.options = [SolverOptions(**options) for options in OF_MODELS]
+    data = run(together, rates[:until])
+    if until < N_STEPS:
+        rest = together.keep([1, 2], together.data[1:].clone(), together.grad[1:].clone())
+        data[1:] = run(rest, [of_models[1:] for of_models in rates[until:]], slice(1, 3), first=until)
+    for k in range(until < N_STEPS, N_MODELS):
         one = slice(k, k + 1)
-        alone = run(make("sgd", one, dtype=dtype, momentum=momentum), [rate[k].item() for rate in rates], one)
-        assert torch.equal(alone[0], together[k])
+        alone = run(make(name, one, dtype=dtype, **OF_MODELS[k]), [[of_models[k]] for of_models in rates], one)
+        assert torch.equal(alone[0], data[k])
+
+
+def test_a_factor_multiplies_all_rates():
+    halved = make("sgd", momentum=0.0)
+    halved.grad.fill_(1.0)
+    halved.update([0.1, 0.2, 0.3], 0.5)
+    expected = torch.from_numpy(START) - torch.tensor([[0.05], [0.1], [0.15]], dtype=torch.float64)
+    torch.testing.assert_close(halved.data, expected)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -133,7 +155,7 @@ def test_state_is_a_copy(name):
     state = solver.state()
     before = {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
     run(solver, RATES[3:6], first=3)
-    assert state.keys() == {"steps", "count", "mu_product", *SOLVERS[name].slots}
+    assert state.keys() == {"steps", "count", "mu_products", *SOLVERS[name].slots}
     for key, value in before.items():
         assert torch.equal(torch.as_tensor(state[key]), torch.as_tensor(value))
 

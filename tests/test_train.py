@@ -1,6 +1,7 @@
 """The loop against plain PyTorch and scikit-learn, and K models trained together against each of them alone."""
 
 import copy
+import functools
 import itertools
 import warnings
 from contextlib import closing
@@ -10,13 +11,13 @@ import pytest
 import torch
 from sklearn.neural_network import MLPRegressor
 
-from sknn._autograd import AutogradStep
+from sknn._autograd import AutogradStep, raw_scores
 from sknn._fused import FusedMLPStep
 from sknn._losses import make_loss
 from sknn._samples import Samples, place
 from sknn._small import SmallMLPStep
 from sknn._solvers import SOLVERS, Solver, SolverOptions
-from sknn._train import Recipe, TrainState, train
+from sknn._train import Learner, Recipe, TrainState, train
 from sknn.modules import MLP, Dropout
 
 RNG = np.random.default_rng(0)
@@ -56,25 +57,29 @@ class Training:
                     layer.generator = torch.Generator().manual_seed(seed)
         decay, penalty = (alpha, 0.0) if name == "adamw" else (0.0, alpha)
         self.step = step(self.modules, make_loss("squared_error", "identity"), alpha=penalty)
-        flat, options = self.step.parameters, SolverOptions(momentum=momentum, weight_decay=decay)
+        flat, options = self.step.parameters, [SolverOptions(momentum=momentum, weight_decay=decay)] * len(seeds)
         self.solver = Solver(name, flat.data, flat.grad, flat.decayed, options)
         y = torch.as_tensor(Y[:, :n_outputs], dtype=dtype)
         weight, cancels = (None, False) if weight is None else (torch.as_tensor(weight, dtype=dtype), weight.min() < 0)
         self.samples = Samples(place(X, torch.device("cpu"), dtype), y, weight, bool(cancels))
         self.recipe = Recipe(**{**vars(PLAIN), **recipe})
-        self.state = TrainState([self.recipe.learning_rate_init] * len(seeds))
+        self.states = [TrainState(self.recipe.learning_rate_init) for _ in seeds]
         self.rngs, self.rows = [np.random.RandomState(seed) for seed in seeds], rows
 
-    def score(self):
-        """Return minus the squared error of the validation rows (K,)."""
-        error = self.step.raw_scores(self.samples.X[VALIDATION]) - self.samples.y[VALIDATION]
-        return -np.array([model.square().mean().item() for model in error])
+    def score(self, k):
+        """Return minus the squared error of the validation rows."""
+        error = raw_scores(self.modules[k], self.samples.X[VALIDATION]) - self.samples.y[VALIDATION]
+        return -error.square().mean().item()
 
     def epochs(self):
-        score = self.score if self.recipe.stop_on_score else None
-        return train(
-            self.step, self.solver, self.samples, self.recipe, self.state, rngs=self.rngs, rows=self.rows, score=score
-        )
+        scores = [
+            functools.partial(self.score, k) if self.recipe.stop_on_score else None for k in range(len(self.rngs))
+        ]
+        learners = [
+            Learner(self.samples, self.rows, self.recipe, *of_model)
+            for of_model in zip(self.states, self.rngs, scores, strict=True)
+        ]
+        return train(self.step, self.solver, learners)
 
     def run(self, n_epochs):
         """Return the records of at most that many epochs; afterwards the parameters are those the loop leaves."""
@@ -83,7 +88,7 @@ class Training:
 
     @property
     def parameters(self):
-        return self.step.parameters.data
+        return torch.stack([torch.cat([p.detach().flatten() for p in module.parameters()]) for module in self.modules])
 
 
 def column(records, name, k=0):
@@ -183,12 +188,12 @@ def test_rates_and_plateaus_are_scikit_learns(learning_rate, options, capsys):
     MLP(5, 1, (6, 3), random_state=training.rngs[0])
     records = training.run(60)
     np.testing.assert_allclose(column(records, "loss"), reference.loss_curve_, rtol=1e-9)
-    assert training.state.rate[0] == pytest.approx(reference._optimizer.learning_rate, rel=1e-12)
-    assert training.state.no_improvement[0] == reference._no_improvement_count
-    assert training.state.n_seen == reference.t_
+    assert training.states[0].rate == pytest.approx(reference._optimizer.learning_rate, rel=1e-12)
+    assert training.states[0].no_improvement == reference._no_improvement_count
+    assert training.states[0].n_seen == reference.t_
     assert records[-1].stop[0] == (reference.n_iter_ < 60)
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Training loss did not")]
-    assert [record.message for record in records if record.message] == printed
+    assert [record.messages[0] for record in records if record.messages[0]] == printed
 
 
 # --- K models together ---
@@ -257,7 +262,7 @@ def test_together_is_alone_where_rates_fall_at_different_epochs():
     options = {"learning_rate": "adaptive", "lowers_rate": True, "tol": 2e-2, "n_iter_no_change": 1}
     together = Training([0, 1, 2], "sgd", learning_rate_init=0.2, **options)
     together.run(12)
-    assert len(set(together.state.rate)) > 1
+    assert len({state.rate for state in together.states}) > 1
     assert_together_is_alone([0, 1, 2], 100, name="sgd", learning_rate_init=0.2, **options)
 
 
@@ -272,7 +277,7 @@ def test_a_model_that_diverges_harms_no_other():
     records = together.run(6)
     alone.run(6)
     assert torch.equal(together.parameters[1], alone.parameters[0])
-    assert records[0].message == "The weights are no longer finite. Stopping."
+    assert records[0].messages[0] == "The weights are no longer finite. Stopping."
     assert column(records, "stop", 0) == [True] * 6
     assert column(records, "stop", 1) == [False] * 6
     assert len(diverging([0]).run(6)) == 1
@@ -286,9 +291,10 @@ def test_ending_anywhere_leaves_the_best_weights(n_epochs):
     options = {"tol": 0.0, "n_iter_no_change": 4, "learning_rate_init": 0.1, "stop_on_score": True}
     training = Training([0, 1], **options)
     records = training.run(n_epochs)
-    for k, score in enumerate(training.score()):
+    for k in range(2):
+        score = training.score(k)
         until = column(records, "stop", k).index(True) + 1 if records[-1].stop[k] else len(records)
-        assert score == max(column(records, "score", k)[:until]) == training.state.best_score[k]
+        assert score == max(column(records, "score", k)[:until]) == training.states[k].best_score
     assert (n_epochs == 80) == bool(records[-1].stop.all())
 
 
@@ -297,7 +303,7 @@ def test_a_loop_without_scores_leaves_the_last_weights():
     epochs = training.epochs()
     for _ in range(3):
         next(epochs)
-    last = training.parameters.clone()
+    last = training.parameters
     epochs.close()
     assert torch.equal(training.parameters, last)
 
@@ -315,12 +321,12 @@ def test_interrupted_inside_an_epoch_keeps_the_best_weights():
     training = Training([0], stop_on_score=True)
     training.step = Interrupting(training.modules, make_loss("squared_error", "identity"), alpha=0.1)
     flat = training.step.parameters
-    training.solver = Solver("adam", flat.data, flat.grad, flat.decayed, SolverOptions())
+    training.solver = Solver("adam", flat.data, flat.grad, flat.decayed, [SolverOptions()])
     scores = []
     with pytest.raises(KeyboardInterrupt):
         scores.extend(record.score[0] for record in training.epochs())
     uninterrupted = Training([0], stop_on_score=True)
-    assert training.score()[0] == max(column(uninterrupted.run(3), "score"))
+    assert training.score(0) == max(column(uninterrupted.run(3), "score"))
 
 
 def test_an_epoch_tells_number_loss_score_and_seconds():
@@ -330,7 +336,7 @@ def test_an_epoch_tells_number_loss_score_and_seconds():
         assert record.loss.shape == record.score.shape == record.stop.shape == (2,)
         assert record.loss.dtype == record.score.dtype == np.float64
         assert record.seconds > 0
-        assert record.message == ""
+        assert record.messages == ["", ""]
     assert Training([0]).run(1)[0].score is None
 
 
