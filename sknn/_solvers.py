@@ -76,8 +76,8 @@ class Solver:
         self._decayed = decayed  # (P,), 1 for the columns of `data` that decay and 0 for the others
         self.slots = {slot: torch.zeros_like(data) for slot in self._rule.slots}
         where = data.device if self._rule.counts_on_device else torch.device("cpu")
-        self._steps = _Steps(0, torch.zeros((), device=where))
-        self._mu_products = torch.ones(len(data))  # what "nadam" remembers beside its slots
+        self._steps = _Steps(0, torch.zeros((), dtype=torch.float32, device=where))
+        self._mu_products = torch.ones(len(data), dtype=torch.float32)  # what "nadam" remembers beside its slots
         # The same memory, where numpy is there sooner.
         self._counter: Any = self._steps.count.numpy() if where.type == "cpu" else self._steps.count
         self._rates: list[float] = []

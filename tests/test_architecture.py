@@ -52,7 +52,11 @@ FLOORS = {
     "torch_regressor": 4,
     # 5 tools
     "gradients": 5,
-    "model_selection": 5,
+    "_together": 5,
+    "_rehearsal": 5.1,
+    "_searches": 5.2,
+    "_cross_validation": 5.2,
+    "model_selection": 5.4,
     "_displays": 5,
     "_pictures": 5,
     "_loss_display": 5.2,

@@ -14,6 +14,7 @@ from numpydoc.validate import validate
 import sknn
 import sknn.datasets
 import sknn.inspection
+import sknn.model_selection
 import sknn.modules
 
 IGNORED = {
@@ -31,7 +32,7 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 def public_objects():
     """Return {dotted name: object} of public classes and functions and of the methods that sknn gives them."""
     found = {}
-    for module in (sknn, sknn.datasets, sknn.inspection, sknn.modules):
+    for module in (sknn, sknn.datasets, sknn.inspection, sknn.model_selection, sknn.modules):
         for name, value in public_names(module):
             found.setdefault(value, f"{module.__name__}.{name}")
     objects = {name: value for value, name in found.items()}

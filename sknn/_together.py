@@ -1,0 +1,249 @@
+"""Fits of several estimators at once: those whose networks are alike train as one program."""
+
+import dataclasses
+import itertools
+import os
+import pickle
+import time
+import warnings
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import joblib
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.parallel import Parallel, delayed
+
+from sknn._devices import compute_scope, fits_one_thread, plain_modes
+from sknn._fitting import Fit, make_solver, make_step, warn_if_unfinished
+from sknn._fused import is_plain
+from sknn._progress import Progress
+from sknn._solvers import SCHEDULES, SOLVERS
+from sknn._train import Epoch, TrainState, train
+from sknn.mlp_classifier import MLPTorchClassifier
+from sknn.mlp_regressor import MLPTorchRegressor
+
+# Only of these is it certain that a fit among others is what it is alone.
+_KNOWN = (MLPTorchClassifier, MLPTorchRegressor)
+
+# Parameters of losses, one of which each loss reads.
+_OF_LOSSES = ("label_smoothing", "focal_gamma", "huber_delta", "quantile")
+
+
+@dataclass
+class Job:
+    """One fit to do: an estimator of its own, and what to fit it to; `fold` is the same where X and y are."""
+
+    estimator: Any
+    X: Any
+    y: Any
+    fit_params: dict[str, Any]
+    fold: int
+
+
+@dataclass
+class Outcome:
+    """What came of a job: the fitted estimator or an exception, what it warned of, and its share of the time."""
+
+    estimator: Any = None
+    error: Exception | None = None
+    caught: list[warnings.WarningMessage] = field(default_factory=list)
+    seconds: float = 0.0
+    together: bool = False
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Write down time, warnings and an exception of what is done for this job."""
+        started = time.perf_counter()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                yield
+            except Exception as error:
+                self.error = error
+        self.caught += caught
+        self.seconds += time.perf_counter() - started
+
+
+@dataclass
+class _Member:
+    """A job among others: the network to fit, alone or at the end of a pipeline, and its fit."""
+
+    outcome: Outcome
+    network: Any
+    fit: Fit
+    state: TrainState
+    progress: Progress
+
+
+def can_take_part(estimator: Any) -> bool:
+    """Return whether an estimator, or the one at the end of a pipeline, is one that may be fitted among others."""
+    network = estimator.steps[-1][1] if isinstance(estimator, Pipeline) and estimator.steps else estimator
+    return (
+        type(network) in _KNOWN
+        and network.solver in SOLVERS
+        and not network.verbose
+        and not getattr(network, "_skl_callbacks", None)
+        and (
+            network is estimator
+            or (
+                type(estimator) is Pipeline and not (estimator.verbose or estimator.memory or estimator.transform_input)
+            )
+        )
+    )
+
+
+def fit_all(jobs: Sequence[Job], n_jobs: int | None, batch_memory: int | None) -> list[Outcome]:
+    """Do all jobs, together those that are alike, and each of the others alone; what comes of them is the same."""
+    outcomes = [Outcome() for _ in jobs]
+    spares = [clone(job.estimator) for job in jobs]
+    members = _prepare_all(jobs, outcomes)
+    n_workers = min(effective_n_jobs(n_jobs), joblib.cpu_count())  # a cluster may have more, for other fits
+    groups: dict[Hashable, list[_Member]] = {}
+    for member in members:
+        groups.setdefault(_likeness(member), []).append(member)
+    parts = [part for group in groups.values() for part in _parts(group, n_workers, batch_memory)]
+    Parallel(n_jobs=n_workers, backend="threading")(delayed(_train_together)(part) for part in parts)
+    for member in members:
+        _publish(member)
+    alone = [k for k, outcome in enumerate(outcomes) if outcome.error is None and not outcome.together]
+    found = Parallel(n_jobs=n_jobs)(
+        delayed(_fit_alone)(dataclasses.replace(jobs[k], estimator=spares[k])) for k in alone
+    )
+    for k, outcome in zip(alone, found, strict=True):
+        outcomes[k] = outcome
+    return outcomes
+
+
+def _prepare_all(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> list[_Member]:
+    """Return those of the jobs that may train among others, ready to."""
+    members, transformed = [], dict[Hashable, tuple[Any, Any]]()
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        piped = isinstance(job.estimator, Pipeline)
+        if not can_take_part(job.estimator) or (piped and job.fit_params):
+            continue
+        with outcome.recorded():
+            X = _through_steps(job, transformed) if piped else job.X
+            member = _prepared(job.estimator.steps[-1][1] if piped else job.estimator, X, job, outcome)
+            if member is not None:
+                outcome.estimator, outcome.together = job.estimator, True
+                members.append(member)
+    return members
+
+
+def _through_steps(job: Job, transformed: dict[Hashable, tuple[Any, Any]]) -> Any:
+    """Return X as it gets to the last step; the steps before are fitted once for each fold and setting of them."""
+    steps = job.estimator.steps
+    if len(steps) == 1:
+        return job.X
+    try:
+        key = job.fold, joblib.hash(steps[:-1])
+    except (pickle.PicklingError, TypeError, AttributeError):  # such as steps that are defined in a function
+        key = job.fold, id(job)
+    if key not in transformed:
+        transformed[key] = job.estimator[:-1].fit_transform(job.X, job.y), steps[:-1]
+    X, steps[:-1] = transformed[key]
+    return X
+
+
+def _prepared(network: Any, X: Any, job: Job, outcome: Outcome) -> _Member | None:
+    """Validate and place what a network is fitted to; None if its batches are too large to gain from company."""
+    network._validate_params()
+    names = ("X_val", "y_val", "sample_weight_val")
+    validation = tuple(job.fit_params.get(name) for name in names)
+    with plain_modes():
+        fit = network._prepare(X, job.y, job.fit_params.get("sample_weight"), validation, first=True)
+        state, progress = network._resume(True)
+    if not (is_plain(fit.module) and fits_one_thread(fit.work, fit.device)) or fit.samples.may_cancel:
+        return None
+    return _Member(outcome, network, fit, state, progress)
+
+
+def _likeness(member: _Member) -> Hashable:
+    """Return what has to be the same for members to train as one program."""
+    fit, recipe = member.fit, member.fit.recipe
+    scheduled = recipe.learning_rate if recipe.learning_rate in SCHEDULES else ""
+    common = dataclasses.replace(
+        recipe, learning_rate=scheduled, learning_rate_init=0.0, power_t=0.0, tol=0.0, n_iter_no_change=0
+    )
+    return (
+        repr(fit.module),
+        fit.solver,
+        common,
+        len(fit.training.rows),
+        fit.samples.X.dtype,
+        fit.samples.weight is None,
+        fit.validation is None,
+        (fit.targets.link, fit.targets.blocks, member.network.loss),
+        tuple(getattr(member.network, name, None) for name in _OF_LOSSES),
+    )
+
+
+def _parts(group: list[_Member], n_workers: int, batch_memory: int | None) -> list[list[_Member]]:
+    """Return a group in parts, as many as there are workers, of which none takes more than that many bytes."""
+    fit = group[0].fit
+    n_parameters = sum(parameter.numel() for parameter in fit.module.parameters())
+    # Parameters, gradient, penalty, slots and the copies to go back to; forward and backward through each layer.
+    n_values = 7 * n_parameters + 3 * fit.recipe.batch_size * sum(
+        p.numel() for p in fit.module.parameters() if p.ndim == 1
+    )
+    at_most = max(1, (batch_memory or _free_memory() // 4) // (n_values * fit.dtype.itemsize))
+    n_parts = max(min(n_workers, len(group)), -(-len(group) // at_most))
+    # Neighbours that are updated alike are updated by one call.
+    ordered = sorted(group, key=lambda member: (repr(member.fit.options), member.state.rate))
+    bounds = np.linspace(0, len(group), n_parts + 1).astype(int)
+    return [ordered[start:stop] for start, stop in itertools.pairwise(bounds)]
+
+
+def _free_memory() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on every system
+        return 2**32
+
+
+def _train_together(part: Sequence[_Member]) -> None:
+    """Train the models of members that are alike; where that fails, each will be fitted alone."""
+    started, fits = time.perf_counter(), [member.fit for member in part]
+    try:
+        with plain_modes(), compute_scope(fits[0].work, fits[0].device):
+            step = make_step(fits)
+            learners = [member.fit.learner(member.state) for member in part]
+            with closing(train(step, make_solver(fits, step), learners)) as epochs:
+                stopped = [False] * len(part)
+                for epoch in itertools.islice(epochs, fits[0].recipe.max_iter):
+                    for k, member in enumerate(part):
+                        if not stopped[k]:
+                            member.progress.end(_of_model(epoch, k))
+                    stopped = epoch.stop.tolist()
+    except Exception:
+        for member in part:
+            member.outcome.together = False
+    for member in part:
+        member.outcome.seconds += (time.perf_counter() - started) / len(part)
+
+
+def _of_model(epoch: Epoch, k: int) -> Epoch:
+    one = slice(k, k + 1)
+    score = None if epoch.score is None else epoch.score[one]
+    return epoch._replace(loss=epoch.loss[one], score=score, stop=epoch.stop[one], messages=epoch.messages[one])
+
+
+def _publish(member: _Member) -> None:
+    if not member.outcome.together:
+        return
+    fit, network = member.fit, member.network
+    with member.outcome.recorded():
+        warn_if_unfinished(fit.recipe, member.state.stopped)
+        network._publish(fit, network._fitted_attributes(fit, member.state, member.progress))
+
+
+def _fit_alone(job: Job) -> Outcome:
+    outcome = Outcome()
+    with outcome.recorded():
+        outcome.estimator = job.estimator.fit(job.X, job.y, **job.fit_params)
+    return outcome
