@@ -56,6 +56,15 @@ class DenseRows:
         batch = self._X[rows] if isinstance(rows, slice) else self._X.index_select(0, rows)
         return batch.to(self.dtype).contiguous()  # products of another layout round otherwise
 
+    def is_same(self, other: "DenseRows") -> bool:
+        """Return whether these rows are the other ones: the same memory, read in the same dtype."""
+
+        def place(rows: DenseRows) -> tuple[Any, ...]:
+            X = rows._X
+            return X.data_ptr(), X.shape, X.stride(), X.dtype, X.device, rows.dtype
+
+        return place(self) == place(other)
+
     def __len__(self) -> int:
         return len(self._X)
 
@@ -102,6 +111,14 @@ class Samples:
     weight: Tensor | None = None
     may_cancel: bool = False
     """Whether some weights are negative, so that the weights of a batch may sum to zero."""
+
+    def is_same(self, other: "Samples") -> bool:
+        """Return whether X is the same memory, and targets and weights are equal."""
+        if not (isinstance(self.X, DenseRows) and isinstance(other.X, DenseRows) and self.X.is_same(other.X)):
+            return False
+        if self.weight is None or other.weight is None:
+            return self.weight is other.weight and torch.equal(self.y, other.y)
+        return torch.equal(self.y, other.y) and torch.equal(self.weight, other.weight)
 
     def batch(self, rows: Tensor) -> Batch:
         """Return X (K, b, ...), y (K, b, ...) and weights (K, b) of those rows (K, b)."""

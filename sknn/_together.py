@@ -121,7 +121,7 @@ def fit_all(jobs: Sequence[Job], n_jobs: int | None, batch_memory: int | None) -
 
 def _prepare_all(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> list[_Member]:
     """Return those of the jobs that may train among others, ready to."""
-    members, transformed = [], dict[Hashable, tuple[Any, Any]]()
+    members, transformed, known = [], dict[Hashable, tuple[Any, Any]](), dict[int, list[Fit]]()
     for job, outcome in zip(jobs, outcomes, strict=True):
         piped = isinstance(job.estimator, Pipeline)
         if not can_take_part(job.estimator) or (piped and job.fit_params):
@@ -130,6 +130,7 @@ def _prepare_all(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> list[_Memb
             X = _through_steps(job, transformed) if piped else job.X
             member = _prepared(job.estimator.steps[-1][1] if piped else job.estimator, X, job, outcome)
             if member is not None:
+                member.fit = _with_known_rows(member.fit, known.setdefault(job.fold, []))
                 outcome.estimator, outcome.together = job.estimator, True
                 members.append(member)
     return members
@@ -161,6 +162,16 @@ def _prepared(network: Any, X: Any, job: Job, outcome: Outcome) -> _Member | Non
     if not (is_plain(fit.module) and fits_one_thread(fit.work, fit.device)) or fit.samples.may_cancel:
         return None
     return _Member(outcome, network, fit, state, progress)
+
+
+def _with_known_rows(fit: Fit, known: list[Fit]) -> Fit:
+    """Return a fit with the samples of one before where they are equal, so that they are kept once."""
+    for other in known:
+        if fit.samples.is_same(other.samples) and np.array_equal(fit.training.rows, other.training.rows):
+            training = dataclasses.replace(fit.training, rows=other.training.rows)
+            return dataclasses.replace(fit, samples=other.samples, training=training)
+    known.append(fit)
+    return fit
 
 
 def _likeness(member: _Member) -> Hashable:
