@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 def jobs(n, **params):
-    return [Job(clone(NETWORK).set_params(alpha=0.1 * k, **params), X, Y, {}, 0) for k in range(n)]
+    return [Job(clone(NETWORK).set_params(**{"alpha": 0.1 * k, **params}), X, Y, {}, 0) for k in range(n)]
 
 
 def test_every_job_is_done_in_its_place():
