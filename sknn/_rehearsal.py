@@ -100,7 +100,7 @@ class Delivery:
         """Return the fitted estimator, warn as its fit warned, and raise what it raised."""
         job, outcome = next(self._next, (None, None))
         if job is None or outcome is None:
-            return (estimator.fit(X, **fit_params)) if y is None else estimator.fit(X, y, **fit_params)
+            return estimator.fit(X, **fit_params) if y is None else estimator.fit(X, y, **fit_params)
         if _num_samples(X) != _num_samples(job.X):
             raise RuntimeError(
                 f"A fit of {_num_samples(job.X)} rows was prepared, but one of {_num_samples(X)} asked for."

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from scipy.sparse import csr_matrix
 from scipy.stats import loguniform
 from sklearn import model_selection
@@ -143,6 +144,16 @@ def test_weights_of_rows_are_split_with_them(capsys):
     search = GridSearchCV(classifier(), {"alpha": [0.1, 1.0], "class_weight": [None, "balanced"]}, cv=3)
     # Rows of no weight are absent, so that folds differ in length.
     assert_same_search(search, X, Y, capsys, together=12, sample_weight=WEIGHT)
+
+
+def test_routed_weights_are_left_to_scikit_learn(capsys):
+    with sklearn.config_context(enable_metadata_routing=True):
+        network = classifier().set_fit_request(sample_weight=True).set_score_request(sample_weight=False)
+        search = GridSearchCV(network, {"alpha": [0.1, 1.0]}, cv=3)
+        assert_same_search(search, X, Y, capsys, together=6)
+        assert_same_search(search, X, Y, capsys, sample_weight=WEIGHT)
+        search.set_params(verbose=1).fit(X, Y, sample_weight=WEIGHT)
+    assert "together" not in capsys.readouterr().out
 
 
 class Counted(StandardScaler):
