@@ -54,7 +54,7 @@ class _TogetherMixin:
         played._candidates, played._seconds = rehearsed._candidates, delivery.seconds
         super(_TogetherMixin, played).fit(X, y, **params)  # type: ignore[misc]
         results = {name: value for name, value in vars(played).items() if name.endswith("_")}
-        if "best_estimator_" in results:
+        if isinstance(results.get("best_estimator_"), StandIn):  # it is not where a fit before left one, and this none
             results["best_estimator_"] = results["best_estimator_"].fitted
         vars(self).update(results)
         return self

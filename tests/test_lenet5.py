@@ -65,6 +65,16 @@ def test_network_and_its_gradients_are_those_of_the_plain_version(activation, po
         torch.testing.assert_close(parameter.grad, weights[name].grad, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("activation", ["relu", "logistic"])
+def test_hooks_see_the_maps_that_there_are(activation):
+    network, seen = LeNet5(activation=activation, random_state=0, dtype=torch.float64), []
+    images = torch.randn((3, 1, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    without = network(images)
+    network.c1.register_forward_hook(lambda layer, given, maps: seen.append(tuple(maps.shape)))
+    torch.testing.assert_close(network(images), without, rtol=1e-12, atol=1e-12)
+    assert seen == [(3, 6, 28, 28)]
+
+
 def test_network_is_that_of_the_paper():
     network = LeNet5(random_state=0)
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()}

@@ -294,6 +294,14 @@ def test_a_search_stays_as_it_was_made_and_can_be_cloned_and_pickled(capsys):
     assert search.cv_results_["mean_fit_time"].min() > 0
 
 
+def test_a_search_can_be_fitted_again_without_a_refit():
+    search = GridSearchCV(classifier(), {"alpha": [0.1, 1.0]}, cv=2).fit(X, Y)
+    before = search.best_estimator_
+    search.set_params(refit=False, param_grid={"alpha": [0.2]}).fit(X, Y)
+    assert search.best_params_ == {"alpha": 0.2}
+    assert search.best_estimator_ is before  # as scikit-learn's search leaves it
+
+
 def test_callbacks_of_the_search_are_called(capsys):
     search = GridSearchCV(classifier(), {"alpha": [0.1, 1.0]}, cv=2).set_callbacks(ProgressBar()).fit(X, Y)
     assert "GridSearchCV" in capsys.readouterr().out
