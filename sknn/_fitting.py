@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
+from sklearn.utils import _safe_indexing, indexable
 from torch import Tensor, nn
 
 from sknn._autograd import RowCost, raw_scores
@@ -18,7 +19,7 @@ from sknn._images import Augment
 from sknn._input import check_weight_sum
 from sknn._lbfgs import minimize_lbfgs
 from sknn._losses import LINKS, Loss
-from sknn._progress import Progress
+from sknn._progress import GivenRows, Progress
 from sknn._samples import DenseRows, HostRows, Samples, pass_slices
 from sknn._solvers import SCHEDULES, Solver, SolverOptions
 from sknn._steps import Step, choose_step
@@ -130,6 +131,17 @@ def split(
     return part(training), part(validation)
 
 
+def validation_as_given(fit: Fit, training: GivenRows, validation: GivenRows) -> GivenRows | None:
+    """Return X, y and weights of the validation rows as the user has them: given, a part of all rows, or none."""
+    if fit.validation is None:
+        return None
+    if validation[0] is not None:
+        return validation
+    X, y, weight = indexable(*training)
+    rows = fit.validation.rows
+    return _safe_indexing(X, rows), _safe_indexing(y, rows), None if weight is None else _safe_indexing(weight, rows)
+
+
 def seed_layers(module: nn.Module, device: torch.device, rng: np.random.RandomState, offset: int) -> None:
     """Give random layers a generator; the offset keeps the masks of one fit from coming back in the next."""
     layers = [part for part in module.modules() if isinstance(part, Dropout | Augment)]
@@ -170,7 +182,7 @@ def run_lbfgs(fit: Fit, state: TrainState, progress: Progress) -> None:
 
     def after_iteration(number: int, loss: float, seconds: float) -> bool:
         score = None if fit.validation is None else np.array([fit.score(fit.validation)])
-        stop = progress.end(Epoch(number, np.array([loss]), score, np.array([state.stopped]), seconds, [""]))
+        stop = progress.end(Epoch(number, np.array([loss]), score, np.array([state.stopped]), seconds, [""], None))
         progress.begin()
         return stop
 

@@ -4,29 +4,47 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.callback import CallbackContext
+from torch import Tensor, nn
 
 from sknn._train import Epoch
+
+# X, y and the weights or None, as they were given to fit.
+GivenRows = tuple[Any, Any, Any]
 
 
 class Progress:
     """The record of one fit; lists go on from those of the fit before where training does.
 
-    `begin` and `end` stand around each epoch; `end` returns True when a callback asks to stop.
+    `begin` and `end` stand around each epoch; `end` returns True when a callback asks to stop. While an estimator fits,
+    callbacks find this as its `_progress`, with `epoch`, the one that has just ended, or None where one never ran:
+    scikit-learn passes them no losses, and a fitted estimator, which has them, is a copy of the network.
     """
 
     def __init__(self, loss_curve: list[float], validation_scores: list[float]) -> None:
         self.loss_curve, self.validation_scores = list(loss_curve), list(validation_scores)
         self.n_iter, self.loss = 0, np.nan
-        self._n_epochs = 0
-        self._training_score: Callable[[], tuple[str, float]] | None = None
+        self.n_epochs, self.score_name = 0, ""
+        self.epoch: Epoch | None = None
+        self.validation_rows: Callable[[], GivenRows | None] = lambda: None
+        self._verbose = False
+        self._score_training: Callable[[], float]
+        self._scored: float | None = None
+        self._weights: list[Tensor] = []
+        self._kept: list[Tensor] = []
         self._context: CallbackContext | None = None
         self._epoch_context: CallbackContext | None = None
         self._hook_arguments: dict[str, Any] = {}
 
-    def print_scores(self, n_epochs: int, training_score: Callable[[], tuple[str, float]]) -> None:
-        """Print a line an epoch, with the name and value that `training_score` returns."""
-        self._n_epochs, self._training_score = n_epochs, training_score
+    def describe(self, n_epochs: int, score_name: str, score_training: Callable[[], float], *, verbose: bool) -> None:
+        """Learn how many epochs there are at most and how rows are scored; `verbose` prints a line an epoch."""
+        self.n_epochs, self.score_name, self._verbose = n_epochs, score_name, verbose
+        self._score_training = score_training
+
+    def open_up(self, module: nn.Module, validation_rows: Callable[[], GivenRows | None]) -> None:
+        """Let callbacks see the validation rows, and keep weights of the module that is trained."""
+        self._weights, self.validation_rows = [*module.parameters(), *module.buffers()], validation_rows
 
     def call_back(self, context: CallbackContext, **hook_arguments: Any) -> None:
         """Call the callbacks of that context around each epoch, with those arguments."""
@@ -35,18 +53,22 @@ class Progress:
     def begin(self) -> None:
         """Tell the callbacks that an epoch begins."""
         if self._context is not None:
+            self.epoch = self._scored = None
             self._epoch_context = self._context.subcontext(task_name="epoch")
             self._epoch_context.call_on_fit_task_begin(**self._hook_arguments)
 
     def end(self, epoch: Epoch) -> bool:
         """Record an epoch, print it, and return whether a callback wants the fit to stop."""
+        self.epoch, self._scored = epoch, None
         self.n_iter += 1
         self.loss = float(epoch.loss[0])
         self.loss_curve.append(self.loss)
         if epoch.score is not None:
             self.validation_scores.append(float(epoch.score[0]))
-        if self._training_score is not None:
-            print(self._line(epoch, *self._training_score()))
+        else:  # those of a fit before would be taken for scores of these epochs
+            self.validation_scores.clear()
+        if self._verbose:
+            print(self._line(epoch))
             if epoch.messages[0]:
                 print(epoch.messages[0])
         if self._epoch_context is None:
@@ -59,11 +81,27 @@ class Progress:
         if self._epoch_context is not None:
             self._epoch_context.call_on_fit_task_end(estimator=self._hook_arguments["estimator"])
 
-    def _line(self, epoch: Epoch, score_name: str, score: float) -> str:
+    def training_score(self) -> float:
+        """Return the score of the training rows after this epoch, which is computed once."""
+        if self._scored is None:
+            self._scored = self._score_training()
+        return self._scored
+
+    def keep(self) -> None:
+        """Keep the weights as they are now: those kept last become the fitted ones."""
+        self._kept = [weight.detach().clone() for weight in self._weights]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Bring back the weights that were kept, if any were."""
+        for weight, kept in zip(self._weights, self._kept, strict=False):
+            weight.copy_(kept)
+
+    def _line(self, epoch: Epoch) -> str:
         parts = [
-            f"Iteration {epoch.number}/{self._n_epochs}",
+            f"Iteration {epoch.number}/{self.n_epochs}",
             f"loss = {epoch.loss[0]:.4f}",
-            f"{score_name} = {score:.4f}",
+            f"{self.score_name} = {self.training_score():.4f}",
         ]
         if epoch.score is not None:
             parts.append(f"validation score = {epoch.score[0]:.4f}")

@@ -240,8 +240,10 @@ def _train_together(part: Sequence[_Member]) -> None:
 
 def _of_model(epoch: Epoch, k: int) -> Epoch:
     one = slice(k, k + 1)
-    score = None if epoch.score is None else epoch.score[one]
-    return epoch._replace(loss=epoch.loss[one], score=score, stop=epoch.stop[one], messages=epoch.messages[one])
+    score, rate = (None if values is None else values[one] for values in (epoch.score, epoch.rate))
+    return epoch._replace(
+        loss=epoch.loss[one], score=score, stop=epoch.stop[one], messages=epoch.messages[one], rate=rate
+    )
 
 
 def _publish(member: _Member) -> None:

@@ -53,6 +53,8 @@ class Epoch(NamedTuple):
     stop: np.ndarray
     seconds: float
     messages: list[str]
+    rate: np.ndarray | None
+    """Learning rate of the last update; L-BFGS has none."""
 
 
 @dataclass
@@ -104,7 +106,8 @@ def _train(
         while not all(learner.state.stopped for learner in learners) and not rest:
             started, messages = time.perf_counter(), [""] * len(learners)
             scores = None if learners[0].score is None else np.full(len(learners), np.nan)
-            losses = np.divide(_run_epoch(step, solver, learners, _joined(readers)), len(learners[0].rows))
+            sums, rates = _run_epoch(step, solver, learners, _joined(readers))
+            losses = np.divide(sums, len(learners[0].rows))
             for k, learner in enumerate(learners):
                 state = learner.state
                 if state.stopped:
@@ -121,7 +124,7 @@ def _train(
                     step.parameters.update_snapshot(kept, k)
             number = max(learner.state.n_epochs for learner in learners)
             stop = np.array([learner.state.stopped for learner in learners])
-            yield Epoch(number, losses, scores, stop, time.perf_counter() - started, messages)
+            yield Epoch(number, losses, scores, stop, time.perf_counter() - started, messages, np.array(rates))
             rest = _without_stopped(learners)
     finally:
         if kept is not None:
@@ -155,8 +158,9 @@ def _among(epoch: Epoch, models: Sequence[int], n_models: int) -> Epoch:
     messages = [""] * n_models
     for k, message in zip(models, epoch.messages, strict=True):
         messages[k] = message
+    rate = None if epoch.rate is None else spread(epoch.rate, np.nan)
     return epoch._replace(
-        loss=spread(epoch.loss, np.nan), score=score, stop=spread(epoch.stop, True), messages=messages
+        loss=spread(epoch.loss, np.nan), score=score, stop=spread(epoch.stop, True), messages=messages, rate=rate
     )
 
 
@@ -222,12 +226,17 @@ def _stacked(batches: Sequence[Batch]) -> Batch:
 
 @torch.no_grad()  # operations take longer where gradients might be wanted
 @np.errstate(all="ignore")  # what is no longer finite is found after the epoch
-def _run_epoch(step: Step, solver: Solver, learners: Sequence[Learner], batches: _Batches) -> list[float]:
-    """Update the parameters once per batch and return the sums of the K losses, each batch counted by its rows."""
+def _run_epoch(
+    step: Step, solver: Solver, learners: Sequence[Learner], batches: _Batches
+) -> tuple[list[float], list[float]]:
+    """Update the parameters once per batch.
+
+    Returns the sums of the K losses, each batch counted by its rows, and the learning rates of the last batch.
+    """
     recipe, may_cancel = learners[0].recipe, learners[0].samples.may_cancel
     schedule, n_epochs = SCHEDULES.get(recipe.learning_rate), max(learner.state.n_epochs for learner in learners)
     rates = [learner.state.rate for learner in learners]
-    sums = None
+    sums, factor = None, 1.0
     for i, (X, y, weight) in enumerate(batches.each):
         if may_cancel and weight is not None and _cancels(weight):
             continue
@@ -237,7 +246,7 @@ def _run_epoch(step: Step, solver: Solver, learners: Sequence[Learner], batches:
             step.parameters.clip_gradient(recipe.max_grad_norm)
         factor = schedule(n_epochs * batches.n + i, recipe.max_iter * batches.n) if schedule else 1.0
         solver.update(rates, factor)
-    return [0.0] * len(learners) if sums is None else sums.tolist()
+    return [0.0] * len(learners) if sums is None else sums.tolist(), [rate * factor for rate in rates]
 
 
 def _cancels(weight: Tensor) -> bool:

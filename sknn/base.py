@@ -25,6 +25,7 @@ from sknn._fitting import (
     run_solver,
     seed_layers,
     split,
+    validation_as_given,
     warn_if_unfinished,
 )
 from sknn._hyperparameters import HyperparametersMixin
@@ -72,6 +73,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
     _targets: Any
     _row_cost: RowCost
     _solver_state: dict[str, Any]
+    _progress: Progress
 
     @abstractmethod
     def _learn_targets(self, y: Any) -> Targets:
@@ -154,12 +156,16 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             If a parameter, X, y or the weights are not valid, or if training ends in weights that are not finite.
         """
         first = not (self.warm_start and hasattr(self, "module_"))
-        fit = self._prepare(X, y, sample_weight, (X_val, y_val, sample_weight_val), first=first)
+        training, validation = (X, y, sample_weight), (X_val, y_val, sample_weight_val)
+        fit = self._prepare(*training, validation, first=first)
+        state, progress = self._resume(first)
+        if getattr(self, "_skl_callbacks", None):
+            progress.open_up(fit.module, functools.partial(validation_as_given, fit, training, validation))
+            self._progress = progress
         # L-BFGS begins one iteration more than it runs.
         context = self._init_callback_context(max_subtasks=fit.recipe.max_iter + (self.solver not in SOLVERS))
         given = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
         context.call_on_fit_task_begin(estimator=self, **given)
-        state, progress = self._resume(first)
         if not first and fit.recipe.stop_on_score and fit.validation is not None:
             # The weights to begin with may stay the best; scored on these rows, not on those of the fit before.
             state.best_score = float(np.nan_to_num(fit.score(fit.validation), nan=-np.inf))
@@ -173,6 +179,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
                 warn_if_unfinished(fit.recipe, finished)
             else:
                 run_lbfgs(fit, state, progress)
+        progress.restore()
         self._publish(fit, publish())
         context.call_on_fit_task_end(estimator=self, reconstruction_attributes={}, **given)
         return self
@@ -312,9 +319,8 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
 
     def _scope(self, fit: Fit, progress: Progress) -> AbstractContextManager[None]:
         """Prepare printing, and return the scope in which threads and denormals suit the fit."""
-        if self.verbose:
-            name = "accuracy" if is_classifier(self) else "R2"
-            progress.print_scores(fit.recipe.max_iter, lambda: (name, fit.score(fit.training)))
+        name = "accuracy" if is_classifier(self) else "R2"
+        progress.describe(fit.recipe.max_iter, name, lambda: fit.score(fit.training), verbose=bool(self.verbose))
         return compute_scope(fit.work, fit.device)
 
     def _fitted_attributes(self, fit: Fit, state: TrainState, progress: Progress) -> dict[str, Any]:
@@ -348,7 +354,8 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."
             )
-        self.__dict__.pop("_solver_state", None)
+        for name in ("_solver_state", "_progress"):  # of the fit before, and of this one while it ran
+            self.__dict__.pop(name, None)
         self.__dict__.update(attributes)
 
     def _raw_scores(self, X: Any) -> Tensor:
@@ -366,6 +373,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
+        state.pop("_progress", None)  # where a callback copies
         if "module_" in state and self.device_.type != "cpu":
             state["module_"] = detached_copy(self.module_).to("cpu")
         return state

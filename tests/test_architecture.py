@@ -65,13 +65,19 @@ FLOORS = {
     "_filter_display": 5.2,
     "_prediction_display": 5.2,
     "inspection": 5.4,
-    "callbacks": 5,
+    "_epoch_callback": 5,
+    "_epoch_log": 5.2,
+    "_early_stopping": 5.2,
+    "_tensor_board": 5.2,
+    "_live_places": 5.3,
+    "_live_plot": 5.35,
+    "callbacks": 5.4,
     "persistence": 5,
     "__init__": 6,
 }
 ENGINE = {name for name, floor in FLOORS.items() if floor < 3} - {"datasets"}
 ONLY_FOR = {"_lbfgs": {"_fitting", "base"}}
-HEAVY = {"matplotlib", "pandas", "onnx", "safetensors", "skops"}
+HEAVY = {"matplotlib", "pandas", "onnx", "safetensors", "skops", "tensorboard", "IPython"}
 MAX_LINES = 400
 
 

@@ -1,20 +1,33 @@
-"""scikit-learn's callbacks around and inside fits."""
+"""Callbacks around and inside fits: scikit-learn's, and what all of sknn's share."""
 
 import _thread
+import collections
+import copy
+import importlib.util
+import io
+import pickle
 import signal
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
+import torch
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknn import MLPTorchClassifier, MLPTorchRegressor
+from sknn.callbacks import EarlyStoppingOnMetric, EpochLog, LivePlot, TensorBoard
 
 X, Y = load_iris(return_X_y=True)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -159,3 +172,205 @@ def test_ctrl_c_leaves_a_usable_estimator(solver):
     assert 0 < network.n_iter_ < 100_000
     assert len(network.loss_curve_) == network.n_iter_
     assert network.score(digits, labels) > 0.8
+
+
+# --- what sknn's callbacks read, beyond the protocol ---
+
+
+class Reader(Recorder):
+    """Write down what a fit tells of each epoch, beside a fitted estimator that knows it too."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.told = None, []
+
+    def setup(self, estimator, context):
+        self.rows = estimator._progress.validation_rows()
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+        if context.task_name == "epoch" and fitted_estimator is not None:
+            progress = estimator._progress
+            self.fitted.append(fitted_estimator)
+            self.told.append((progress.epoch, list(progress.loss_curve), progress.training_score()))
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("verbose", [False, True])
+def test_the_record_is_that_of_the_epoch_that_ended(solver, verbose):
+    reader = Reader()
+    network = MLPTorchClassifier((5,), solver=solver, max_iter=4, verbose=verbose, random_state=0)
+    network.set_callbacks(reader).fit(X, Y, np.arange(150.0), X_val=X, y_val=Y)
+    assert len(reader.told) == 4
+    for number, (fitted, (epoch, losses, score)) in enumerate(zip(reader.fitted, reader.told, strict=True), start=1):
+        assert epoch.number == number
+        assert losses == fitted.loss_curve_ == network.loss_curve_[:number]
+        assert epoch.score[0] == fitted.validation_scores_[-1]
+        assert score == accuracy_score(Y, fitted.predict(X), sample_weight=np.arange(150.0))
+        assert (epoch.rate is None) == (solver == "lbfgs")
+
+
+SPARSE = scipy.sparse.coo_matrix(X)
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        (X, Y),
+        (X.tolist(), list("abc")),
+        (pd.DataFrame(X), pd.Series(Y)),
+        (SPARSE, Y),
+        (torch.from_numpy(X), torch.from_numpy(Y)),
+    ],
+    ids=["array", "list", "frame", "sparse", "tensor"],
+)
+@pytest.mark.parametrize("given", [False, True])
+def test_validation_rows_are_those_that_the_network_scores(kind, labels, given):
+    labels = np.array(labels)[Y].tolist() if isinstance(labels, list) else labels
+    weight = np.linspace(0, 2, 150)  # the first row is absent
+    network = MLPTorchClassifier((5,), max_iter=2, early_stopping=not given, random_state=0)
+    reader = Reader()
+    validation = {"X_val": kind, "y_val": labels, "sample_weight_val": weight} if given else {}
+    network.set_callbacks(reader).fit(kind, labels, weight, **validation)
+    rows, targets, of_rows = reader.rows
+    assert type(rows) is type(kind) if kind is not SPARSE or given else scipy.sparse.issparse(rows)
+    for fitted, score in zip(reader.fitted, network.validation_scores_, strict=True):
+        assert fitted.score(rows, targets, of_rows) == score
+    assert len(targets) == (150 if given else 15)
+    assert not given or (rows is kind and targets is labels)
+
+
+def test_without_validation_there_are_no_validation_rows():
+    reader = Reader()
+    MLPTorchClassifier((5,), max_iter=1, random_state=0).set_callbacks(reader).fit(X, Y)
+    assert reader.rows is None
+
+
+def test_the_record_stays_in_the_fit():
+    reader = Reader()
+    network = MLPTorchClassifier((5,), max_iter=2, random_state=0).set_callbacks(reader).fit(X, Y)
+    failing = MLPTorchClassifier((5,), max_iter=2).set_callbacks(Recorder(raise_after=1)).set_params(random_state=0)
+    with pytest.raises(RuntimeError, match="the callback failed"):
+        failing.fit(X, Y)
+    for estimator in (network, failing, *reader.fitted, pickle.loads(pickle.dumps(reader.fitted[0]))):
+        assert "_progress" not in vars(estimator)
+
+
+# --- what sknn's callbacks share ---
+
+
+def make(kind, folder):
+    if kind is TensorBoard:
+        pytest.importorskip("tensorboard")
+        return TensorBoard(folder)
+    return {
+        EpochLog: lambda: EpochLog(io.StringIO()),
+        LivePlot: LivePlot,
+        EarlyStoppingOnMetric: lambda: EarlyStoppingOnMetric("accuracy", n_iter_no_change=10**6),
+    }[kind]()
+
+
+every_callback = pytest.mark.parametrize("kind", [EpochLog, LivePlot, EarlyStoppingOnMetric, TensorBoard])
+every_observer = pytest.mark.parametrize("kind", [EpochLog, LivePlot, TensorBoard])
+
+
+def assert_equal_fits(one, other):
+    assert one.loss_curve_ == other.loss_curve_
+    assert one.n_iter_ == other.n_iter_
+    for name, value in one.module_.state_dict().items():
+        assert torch.equal(value, other.module_.state_dict()[name])
+
+
+@every_observer
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"solver": "lbfgs"}, {"early_stopping": True}, {"dropout": 0.3, "batch_norm": True, "batch_size": 50}],
+    ids=str,
+)
+def test_a_fit_is_the_same_with_a_callback_that_looks_on(kind, parameters, tmp_path):
+    seen, unseen = (np.random.RandomState(0) for _ in range(2))
+    parameters = {"hidden_layer_sizes": (5,), "max_iter": 5, **parameters}
+    network = MLPTorchClassifier(**parameters, random_state=seen).set_callbacks(make(kind, tmp_path)).fit(X, Y)
+    assert_equal_fits(network, MLPTorchClassifier(**parameters, random_state=unseen).fit(X, Y))
+    assert seen.randint(2**31) == unseen.randint(2**31)
+
+
+@every_callback
+def test_one_callback_serves_fits_in_turn_and_side_by_side(kind, tmp_path):
+    callback = make(kind, tmp_path)
+    network = MLPTorchClassifier((5,), max_iter=8, early_stopping=True, learning_rate="cosine").set_callbacks(callback)
+    networks = [clone(network).set_params(random_state=seed) for seed in (0, 1, 2, 3)]
+    expected = [clone(one).set_callbacks().fit(X, Y) for one in networks]
+    for one, other in zip(networks[:2], expected, strict=False):
+        assert_equal_fits(one.fit(X, Y), other)
+    with ThreadPoolExecutor(4) as pool:
+        for one, other in zip(pool.map(lambda one: one.fit(X, Y), networks), expected, strict=True):
+            assert_equal_fits(one, other)
+
+
+class Pickling(Recorder):
+    """Copy the network as it is in the middle of a fit, callbacks and all."""
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+        if context.task_name == "epoch":
+            self.fitted.append(pickle.loads(pickle.dumps(fitted_estimator)))
+
+
+@every_callback
+def test_a_callback_survives_copies(kind, tmp_path):
+    """Neither a stream, nor a plot, nor a writer leaves the process; in the middle of a fit as before and after it."""
+    pickling = Pickling()
+    network = MLPTorchClassifier((5,), max_iter=3, early_stopping=True, learning_rate="cosine", random_state=0)
+    network.set_callbacks(make(kind, tmp_path), pickling)
+    before = pickle.loads(pickle.dumps(network))
+    expected = clone(network).set_callbacks().fit(X, Y)
+    network.fit(X, Y)
+    for estimator in (before, pickling.fitted[0], pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
+        assert [type(callback) for callback in estimator._skl_callbacks] == [kind, Pickling]
+        assert_equal_fits(estimator.fit(X, Y), expected)
+
+
+@every_callback
+@pytest.mark.parametrize(
+    "wrap", [lambda network: make_pipeline(StandardScaler(), network), lambda network: GridSearchCV(network, {})]
+)
+def test_a_callback_belongs_on_a_network(kind, wrap, tmp_path):
+    model = wrap(MLPTorchClassifier((5,), max_iter=1)).set_callbacks(make(kind, tmp_path))
+    with pytest.raises(TypeError, match=f"{kind.__name__} follows the epochs .* got {type(model).__name__}"):
+        model.fit(X, Y)
+
+
+def test_all_together_in_a_parallel_search_of_pipelines(capsys, tmp_path):
+    network = MLPTorchClassifier(
+        (5,), max_iter=12, early_stopping=True, n_iter_no_change=np.inf, learning_rate="cosine", random_state=0
+    )
+    model = make_pipeline(StandardScaler(), network)
+    search = GridSearchCV(model, {"mlptorchclassifier__alpha": [0.1, 1.0]}, cv=2)
+    stopping, log, monitor = EarlyStoppingOnMetric("accuracy"), io.StringIO(), ScoringMonitor(scoring="accuracy")
+    bare = clone(search).fit(X, Y)
+    with_events = [TensorBoard(tmp_path)] if importlib.util.find_spec("tensorboard") else []
+    network.set_callbacks(EpochLog(log), LivePlot(), stopping, monitor, *with_events)
+    search.set_params(n_jobs=2).set_callbacks(ProgressBar()).fit(X, Y)
+    assert "100%" in capsys.readouterr().out
+    # Accuracy is what the network itself goes by.
+    np.testing.assert_array_equal(search.cv_results_["mean_test_score"], bare.cv_results_["mean_test_score"])
+    assert_equal_fits(search.best_estimator_[-1], bare.best_estimator_[-1])
+    assert stopping.scores_ == bare.best_estimator_[-1].validation_scores_
+    of_fits = collections.Counter(line.partition("epoch")[0] for line in log.getvalue().splitlines())
+    assert of_fits == dict.fromkeys(["", *(f"candidate-split-evaluation {i}, " for i in range(4))], 12)
+    assert sum(row["task_name"] == "epoch" for row in monitor.get_logs().data) == 12 * (2 * 2 + 1)
+    assert len(list(tmp_path.rglob("events*"))) == (2 * 2 + 1) * len(with_events)
+
+
+def test_callbacks_of_another_process_work_in_this_one(tmp_path):
+    """Those of a file: what they held in the process that wrote it is gone."""
+    log = EpochLog(io.StringIO())
+    network = MLPTorchClassifier((5,), max_iter=3, early_stopping=True, learning_rate="cosine", random_state=0)
+    network.set_callbacks(log, EarlyStoppingOnMetric("accuracy", n_iter_no_change=2)).fit(X, Y)
+    (tmp_path / "network.pkl").write_bytes(pickle.dumps(network))
+    code = "import pickle, sys; from sklearn.datasets import load_iris; network = pickle.load(open(sys.argv[1], 'rb'))"
+    code += "; network.fit(*load_iris(return_X_y=True))"
+    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "network.pkl")]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    ours = log.to.getvalue().splitlines()
+    assert [line.rpartition(",")[0] for line in printed] == [line.rpartition(",")[0] for line in ours]
+    assert len(ours) == 3

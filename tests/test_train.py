@@ -110,7 +110,7 @@ SCHEDULERS = {
 
 
 def plain_loop(module, name, schedule, n_epochs, *, batch_size, shuffle, max_grad_norm, weight):
-    rng, order, curve = np.random.RandomState(3), TRAINING, []
+    rng, order, curve, rates = np.random.RandomState(3), TRAINING, [], []
     weights = [p for p in module.parameters() if p.ndim == 2]
     biases = [p for p in module.parameters() if p.ndim == 1]
     decay, penalty = (0.1, 0.0) if name == "adamw" else (0.0, 0.1)
@@ -134,10 +134,12 @@ def plain_loop(module, name, schedule, n_epochs, *, batch_size, shuffle, max_gra
             objective.backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), max_grad_norm)
             optimizer.step()
+            rate = optimizer.param_groups[0]["lr"]
             scheduler.step()
             total += objective.item() * len(rows)
         curve.append(total / len(order))
-    return curve
+        rates.append(rate)
+    return curve, rates
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -154,8 +156,10 @@ def plain_loop(module, name, schedule, n_epochs, *, batch_size, shuffle, max_gra
 def test_training_is_that_of_a_plain_loop(name, schedule, options):
     training = Training([3], name, momentum=0.0, learning_rate=schedule, **options)
     twin = copy.deepcopy(training.modules[0])
-    curve = plain_loop(twin, name, schedule, 6, **options)
-    np.testing.assert_allclose(column(training.run(6), "loss"), curve, rtol=1e-9)
+    curve, rates = plain_loop(twin, name, schedule, 6, **options)
+    records = training.run(6)
+    np.testing.assert_allclose(column(records, "loss"), curve, rtol=1e-9)
+    np.testing.assert_allclose(column(records, "rate"), rates, rtol=1e-9)
     for parameter, expected in zip(training.modules[0].parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(parameter, expected, rtol=1e-8, atol=1e-9)
 
@@ -194,6 +198,12 @@ def test_rates_and_plateaus_are_scikit_learns(learning_rate, options, capsys):
     assert records[-1].stop[0] == (reference.n_iter_ < 60)
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Training loss did not")]
     assert [record.messages[0] for record in records if record.messages[0]] == printed
+    # Each epoch has the rate that it was left by the one before.
+    twin = Training([0], "sgd", n_outputs=1, learning_rate=learning_rate, lowers_rate=True, **options)
+    MLP(5, 1, (6, 3), random_state=twin.rngs[0])
+    with closing(twin.epochs()) as epochs:
+        rates = [options["learning_rate_init"], *(twin.states[0].rate for _ in itertools.islice(epochs, 60))]
+    assert column(records, "rate") == rates[: len(records)]
 
 
 # --- K models together ---
@@ -210,7 +220,7 @@ def assert_together_is_alone(seeds, n_epochs, **options):
         assert torch.equal(alone.parameters[0], together.parameters[k])
         for buffer, other in zip(alone.modules[0].buffers(), together.modules[k].buffers(), strict=True):
             assert torch.equal(buffer, other)
-        for name in ("loss", "score") if together.recipe.stop_on_score else ("loss",):
+        for name in ("loss", "rate", "score") if together.recipe.stop_on_score else ("loss", "rate"):
             assert column(expected, name) == column(records, name, k)[: len(expected)]
         assert column(records, "stop", k) == [*column(expected, "stop"), *[True] * (len(records) - len(expected))]
     assert len(records) == max(lengths)
@@ -329,11 +339,11 @@ def test_interrupted_inside_an_epoch_keeps_the_best_weights():
     assert training.score(0) == max(column(uninterrupted.run(3), "score"))
 
 
-def test_an_epoch_tells_number_loss_score_and_seconds():
+def test_an_epoch_tells_number_loss_score_rate_and_seconds():
     records = Training([0, 1], stop_on_score=True).run(3)
     assert [record.number for record in records] == [1, 2, 3]
     for record in records:
-        assert record.loss.shape == record.score.shape == record.stop.shape == (2,)
+        assert record.loss.shape == record.score.shape == record.stop.shape == record.rate.shape == (2,)
         assert record.loss.dtype == record.score.dtype == np.float64
         assert record.seconds > 0
         assert record.messages == ["", ""]
