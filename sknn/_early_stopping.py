@@ -23,6 +23,7 @@ class _Course:
     best: float = -math.inf
     best_epoch: int | None = None
     n_stale: int = 0
+    n_judged: int = 0
 
     def score(self, estimator: Any) -> float:
         X, y, weight = self.rows
@@ -31,6 +32,15 @@ class _Course:
         if not isinstance(score, Real):
             raise ValueError(f"scoring must give one number, got {score!r}.")
         return float(score)
+
+    def judge(self, tol: float) -> bool:
+        """Judge the scores that are new, several where a checkpoint was loaded; return whether the last is the best."""
+        for score in self.scores[self.n_judged :]:
+            self.n_judged += 1
+            self.n_stale = 0 if score >= self.best + tol else self.n_stale + 1
+            if score > self.best:
+                self.best, self.best_epoch = score, self.n_judged
+        return self.best_epoch == self.n_judged
 
 
 class EarlyStoppingOnMetric(EpochCallback):
@@ -133,11 +143,8 @@ class EarlyStoppingOnMetric(EpochCallback):
         if progress is None:
             return False
         course = self._fits[context.parent]
-        score = course.score(fitted_estimator)
-        course.scores.append(score)
-        course.n_stale = 0 if score >= course.best + self.tol else course.n_stale + 1
-        if score > course.best:
-            course.best, course.best_epoch = score, len(course.scores)
+        course.scores.append(course.score(fitted_estimator))
+        if course.judge(self.tol):
             progress.keep()
         return course.n_stale > self.n_iter_no_change
 
@@ -148,4 +155,6 @@ class EarlyStoppingOnMetric(EpochCallback):
                 "EarlyStoppingOnMetric scores validation rows, but this fit has none: give X_val and y_val to fit, or"
                 " set early_stopping=True and n_iter_no_change=np.inf, which holds out a part of X."
             )
-        return _Course(check_scoring(estimator, self.scoring), rows)
+        course = _Course(check_scoring(estimator, self.scoring), rows)
+        estimator._progress.scores_of_callbacks.append(course.scores)
+        return course

@@ -22,6 +22,7 @@ from sknn._losses import LINKS, Loss
 from sknn._progress import GivenRows, Progress
 from sknn._samples import DenseRows, HostRows, Samples, pass_slices
 from sknn._solvers import SCHEDULES, Solver, SolverOptions
+from sknn._standing import Standing
 from sknn._steps import Step, choose_step
 from sknn._targets import Targets
 from sknn._train import Epoch, Learner, Recipe, TrainState, train
@@ -65,6 +66,8 @@ class Fit:
     n_seen: int
     device: torch.device
     dtype: torch.dtype
+    generators: Sequence[torch.Generator]
+    """What the layers draw from."""
 
     @property
     def work(self) -> int:
@@ -77,6 +80,16 @@ class Fit:
         raw = forward(compute, self.cost, scored.X, scored.rows)
         predicted = LINKS[self.targets.link](raw)
         return self.targets.score(raw.cpu().numpy(), predicted.cpu().numpy(), scored.y, scored.weight)
+
+    def contents(self) -> Iterator[Tensor]:
+        """Yield all that decides the fit, beside parameters: the weights to begin with, rows, targets and weights."""
+        yield from (*self.module.parameters(), *self.module.buffers())
+        for scored in (self.training, self.validation):
+            if scored is not None:
+                for X, weight in scored.batches():
+                    yield from (X,) if weight is None else (X, weight)
+                yield torch.from_numpy(scored.y)
+        yield from (self.samples.y,) if self.samples.weight is None else (self.samples.y, self.samples.weight)
 
     def learner(self, state: TrainState) -> Learner:
         """Return what training needs to know of this fit."""
@@ -142,26 +155,36 @@ def validation_as_given(fit: Fit, training: GivenRows, validation: GivenRows) ->
     return _safe_indexing(X, rows), _safe_indexing(y, rows), None if weight is None else _safe_indexing(weight, rows)
 
 
-def seed_layers(module: nn.Module, device: torch.device, rng: np.random.RandomState, offset: int) -> None:
-    """Give random layers a generator; the offset keeps the masks of one fit from coming back in the next."""
+def seed_layers(
+    module: nn.Module, device: torch.device, rng: np.random.RandomState, offset: int
+) -> list[torch.Generator]:
+    """Give random layers a generator, and return it if there are some.
+
+    The offset keeps the masks of one fit from coming back in the next.
+    """
     layers = [part for part in module.modules() if isinstance(part, Dropout | Augment)]
-    if layers:
-        generator = torch.Generator(device).manual_seed(int(rng.randint(2**31 - 1)) + offset)
-        for layer in layers:
-            layer.generator = generator
+    if not layers:
+        return []
+    generator = torch.Generator(device).manual_seed(int(rng.randint(2**31 - 1)) + offset)
+    for layer in layers:
+        layer.generator = generator
+    return [generator]
 
 
 def run_solver(fit: Fit, step: Step, solver: Solver, state: TrainState, progress: Progress, n_epochs: int) -> bool:
     """Train for at most that many epochs and return whether anything ended the fit before."""
-    with closing(train(step, solver, [fit.learner(state)])) as epochs:
+    best = step.parameters.snapshot() if fit.recipe.stop_on_score else None
+    progress.standing = Standing(step.parameters, best, solver, state, fit.generators, fit.contents)
+    with closing(train(step, solver, [fit.learner(state)], best)) as epochs:
         try:
-            for _ in range(n_epochs):
+            while progress.n_iter < n_epochs:
                 progress.begin()
                 epoch = next(epochs)
                 if progress.end(epoch) or epoch.stop.all():
                     return True
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
+            progress.interrupted = True
             return True
     return False
 

@@ -123,7 +123,7 @@ class ModuleEstimatorMixin:
         return self.input_shape_
 
     def _make_module(self, n_outputs: int, rng: np.random.RandomState) -> nn.Module:
-        with _seeded(int(rng.randint(2**31 - 1)), torch.device("cpu")):
+        with _seeded(int(rng.randint(2**31 - 1)), [torch.random.default_generator]):
             module = self._built(n_outputs)
             # Weights that are made by the first batch are made here, and a wrong shape is found before any training.
             with torch.no_grad():
@@ -177,8 +177,15 @@ class ModuleEstimatorMixin:
     def _scope(self, fit: Fit, progress: Progress) -> Iterator[None]:
         """Let layers that draw from torch's global generators do so without a trace, and alike in every fit."""
         seed = int(fit.rng.randint(2**31 - 1)) + fit.n_seen
-        with super()._scope(fit, progress), _seeded(seed, fit.device):  # type: ignore[misc]
+        with super()._scope(fit, progress), _seeded(seed, self._global_generators(fit.device)):  # type: ignore[misc]
             yield
+
+    def _global_generators(self, device: torch.device) -> list[torch.Generator]:
+        generators = [torch.random.default_generator]
+        if device.type == "cuda":
+            index = torch.cuda.current_device() if device.index is None else device.index
+            generators.append(torch.cuda.default_generators[index])
+        return generators
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
@@ -193,12 +200,11 @@ class ModuleEstimatorMixin:
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def _seeded(seed: int, generators: list[torch.Generator]) -> Iterator[None]:
     """Seed torch's global generators for a while, and bring them back to where they were."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.random.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+    with torch.random.fork_rng([generator.device for generator in generators if generator.device.type == "cuda"]):
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
 
 

@@ -8,6 +8,7 @@ import torch
 from sklearn.callback import CallbackContext
 from torch import Tensor, nn
 
+from sknn._standing import Standing
 from sknn._train import Epoch
 
 # X, y and the weights or None, as they were given to fit.
@@ -27,6 +28,9 @@ class Progress:
         self.n_iter, self.loss = 0, np.nan
         self.n_epochs, self.score_name = 0, ""
         self.epoch: Epoch | None = None
+        self.interrupted = False
+        self.standing: Standing | None = None
+        self.scores_of_callbacks: list[list[float]] = []
         self.validation_rows: Callable[[], GivenRows | None] = lambda: None
         self._verbose = False
         self._score_training: Callable[[], float]
@@ -96,6 +100,25 @@ class Progress:
         """Bring back the weights that were kept, if any were."""
         for weight, kept in zip(self._weights, self._kept, strict=False):
             weight.copy_(kept)
+
+    def state(self) -> dict[str, Any]:
+        """Return what another process needs to go on with this record."""
+        return {
+            "n_iter": self.n_iter,
+            "loss_curve": self.loss_curve,
+            "validation_scores": self.validation_scores,
+            "scores_of_callbacks": self.scores_of_callbacks,
+            "kept": [weight.cpu() for weight in self._kept],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.n_iter, self.loss_curve, self.validation_scores = (
+            state[name] for name in ("n_iter", "loss_curve", "validation_scores")
+        )
+        for scores, saved in zip(self.scores_of_callbacks, state["scores_of_callbacks"], strict=True):
+            scores[:] = saved
+        self._kept = state["kept"]
 
     def _line(self, epoch: Epoch) -> str:
         parts = [

@@ -182,13 +182,12 @@ class Orders:
         """Return the rows (K, n) in their present order."""
         return self._rows[self._order]
 
-    def shuffled(self) -> np.ndarray:
-        """Shuffle once more and return the rows (K, n) in their new order."""
+    def shuffle(self) -> None:
+        """Shuffle once more."""
         for order, rng in zip(self._order, self._rngs, strict=True):
             permutation = np.arange(len(order))
             rng.shuffle(permutation)
             order[:] = order[permutation]
-        return self.rows()
 
 
 def pass_size(n_rows: int, row_size: int) -> int:

@@ -83,19 +83,23 @@ class Learner:
     """Returns the validation score of the model as it stands."""
 
 
-def train(step: Step, solver: Solver, learners: Sequence[Learner]) -> Generator[Epoch, None, None]:
+def train(
+    step: Step, solver: Solver, learners: Sequence[Learner], best: Snapshot | None = None
+) -> Generator[Epoch, None, None]:
     """Train the models of a step, one for each learner, and yield a record after each epoch.
 
     The learners have as many rows, and their recipes differ in rates, `tol` and `n_iter_no_change` only. When the
     generator ends or is closed, models that stopped early, or whose stop depends on the score, are brought back to
-    their last or best weights.
+    their last or best weights, which are kept in `best` if it is given.
     """
     if len(learners) > 1 and any(learner.samples.may_cancel for learner in learners):
         raise ValueError("Several models cannot be trained together on negative weights: each skips other batches.")
     kept_rows: dict[tuple[int, int], KeptRows] = {}
     readers = [_reader(step, learner, kept_rows) for learner in learners]
     needed = learners[0].recipe.stop_on_score or len(learners) > 1
-    return _train(step, solver, learners, readers, step.parameters.snapshot() if needed else None)
+    if best is None and needed:
+        best = step.parameters.snapshot()
+    return _train(step, solver, learners, readers, best)
 
 
 def _train(
@@ -116,7 +120,8 @@ def _train(
                 state.n_epochs += 1
                 if learner.score is not None and scores is not None:
                     scores[k] = learner.score()
-                improved = _observe(learner.recipe, state, float(losses[k]), None if scores is None else scores[k])
+                score = None if scores is None else float(scores[k])
+                improved = _observe(learner.recipe, state, float(losses[k]), score)
                 messages[k] = _act_on_plateau(learner.recipe, state)
                 if not math.isfinite(losses[k]) and not step.parameters.finite(k):  # NaN never recovers
                     state.stopped, messages[k] = True, "The weights are no longer finite. Stopping."
@@ -197,10 +202,16 @@ def _reader(step: Step, learner: Learner, kept_rows: dict[tuple[int, int], KeptR
         if same not in kept_rows:
             kept_rows[same] = KeptRows(prepared(everything))
         kept, places = kept_rows[same], np.arange(len(rows))
-    orders = Orders(places, [learner.rng])
+    orders, state = Orders(places, [learner.rng]), learner.state
+    n_drawn = state.n_epochs
 
     def read() -> _Batches:
-        order = torch.from_numpy(orders.shuffled() if recipe.shuffle else orders.rows()).to(device)
+        nonlocal n_drawn
+        while n_drawn <= state.n_epochs:  # once, but where another process ran the epochs before
+            n_drawn += 1
+            if recipe.shuffle:
+                orders.shuffle()
+        order = torch.from_numpy(orders.rows()).to(device)
         return _Batches(len(bounds), gather(kept.batch if kept else prepared, order, bounds, row_size))
 
     return read

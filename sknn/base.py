@@ -234,7 +234,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         module = self._make_module(targets.n_outputs, rng) if first else self._continued_module(targets.n_outputs)
         module.to(device, wide)
         n_seen = 0 if first else self.t_
-        seed_layers(module, device, rng, n_seen)
+        generators = [*seed_layers(module, device, rng, n_seen), *self._global_generators(device)]
 
         placed = place_rows(X, device, wide, self._row_shape())
         training = ScoredRows(placed, rows, encoded[rows], None if sample_weight is None else sample_weight[rows])
@@ -264,7 +264,12 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             n_seen=n_seen,
             device=device,
             dtype=dtype,
+            generators=generators,
         )
+
+    def _global_generators(self, device: torch.device) -> list[torch.Generator]:
+        """Return those of torch's generators that layers draw from."""
+        return []
 
     def _hold_out(
         self, training: ScoredRows, validation: tuple[Any, Any, Any], targets: Targets, rng: np.random.RandomState

@@ -30,6 +30,7 @@ FLOORS = {
     "_small": 2.3,
     "_steps": 2.4,
     "_train": 2.6,
+    "_standing": 2.8,
     "_lbfgs": 2.6,
     # 3 contract
     "_targets": 3,
@@ -67,6 +68,7 @@ FLOORS = {
     "inspection": 5.4,
     "_epoch_callback": 5,
     "_epoch_log": 5.2,
+    "_checkpoint": 5.2,
     "_early_stopping": 5.2,
     "_tensor_board": 5.2,
     "_live_places": 5.3,

@@ -172,7 +172,6 @@ def test_without_validation_rows_it_says_how_to_get_some():
         ({"scoring": "accuracy", "tol": -1.0}, "'tol' parameter"),
         ({"scoring": lambda estimator, X, y: {"accuracy": 1.0}}, "scoring must give one number, got {'accuracy': 1.0}"),
     ],
-    ids=str,
 )
 def test_what_is_wrong_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
