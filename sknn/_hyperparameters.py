@@ -125,6 +125,7 @@ class HyperparametersMixin:
 
     def _solver_options(self) -> SolverOptions:
         return SolverOptions(
+            learning_rate=self.learning_rate if self.learning_rate in SCHEDULES else "constant",
             momentum=float(self.momentum),
             nesterovs_momentum=bool(self.nesterovs_momentum),
             beta_1=float(self.beta_1),

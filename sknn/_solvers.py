@@ -15,8 +15,9 @@ from torch.optim.rmsprop import rmsprop
 
 @dataclass(frozen=True)
 class SolverOptions:
-    """The numbers that update rules read, under scikit-learn's names."""
+    """What update rules read, under scikit-learn's names; learning rates that change between epochs are "constant"."""
 
+    learning_rate: str = "constant"
     momentum: float = 0.9
     nesterovs_momentum: bool = True
     beta_1: float = 0.9
@@ -88,8 +89,8 @@ class Solver:
         """Number of updates."""
         return self._steps.number
 
-    def update(self, rates: Sequence[float], factor: float = 1.0) -> None:
-        """Move the parameters along their gradient, which may be overwritten, by the models' rates times a factor."""
+    def update(self, rates: Sequence[float], step: float = 0, n_steps: float = 1) -> None:
+        """Move the parameters along their gradient, which may be overwritten, by the models' rates at that step."""
         if rates != self._rates:
             self._rates, self._parts = list(rates), self._split(rates)
         steps = self._steps
@@ -98,7 +99,7 @@ class Solver:
         for part in self._parts:
             if self._rule.counts:
                 self._counter[...] = steps.number - 1
-            rate = part.rate * factor
+            rate = scheduled(part.rate, part.options, step, n_steps)
             if part.decay is not None:
                 part.data.mul_(1 - rate * part.decay)
             self._rule.update(part, rate)
@@ -137,6 +138,12 @@ class Solver:
         return _Part(
             self.data[models], self.grad[models], slots, rate, options, decay, self._mu_products[models], self._steps
         )
+
+
+def scheduled(rate: float, options: SolverOptions, step: float, n_steps: float) -> float:
+    """Return the rate at that step of so many."""
+    schedule = SCHEDULES.get(options.learning_rate)
+    return rate * schedule(step, n_steps) if schedule else rate
 
 
 def _sgd(part: _Part, rate: float) -> None:

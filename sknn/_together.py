@@ -22,7 +22,7 @@ from sknn._devices import compute_scope, fits_one_thread, plain_modes
 from sknn._fitting import Fit, make_solver, make_step, warn_if_unfinished
 from sknn._fused import is_plain
 from sknn._progress import Progress
-from sknn._solvers import SCHEDULES, SOLVERS
+from sknn._solvers import SOLVERS
 from sknn._train import Epoch, TrainState, train
 from sknn.mlp_classifier import MLPTorchClassifier
 from sknn.mlp_regressor import MLPTorchRegressor
@@ -177,9 +177,8 @@ def _with_known_rows(fit: Fit, known: list[Fit]) -> Fit:
 def _likeness(member: _Member) -> Hashable:
     """Return what has to be the same for members to train as one program."""
     fit, recipe = member.fit, member.fit.recipe
-    scheduled = recipe.learning_rate if recipe.learning_rate in SCHEDULES else ""
     common = dataclasses.replace(
-        recipe, learning_rate=scheduled, learning_rate_init=0.0, power_t=0.0, tol=0.0, n_iter_no_change=0
+        recipe, learning_rate="", learning_rate_init=0.0, power_t=0.0, tol=0.0, n_iter_no_change=0
     )
     return (
         repr(fit.module),

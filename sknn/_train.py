@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sknn._parameters import Snapshot
 from sknn._samples import Batch, KeptRows, Orders, Samples, batch_bounds, gather
-from sknn._solvers import SCHEDULES, Solver
+from sknn._solvers import Solver, scheduled
 from sknn._steps import Step
 
 # scikit-learn's bound below which the "adaptive" learning rate stops the fit instead of shrinking again.
@@ -245,9 +245,8 @@ def _run_epoch(
     Returns the sums of the K losses, each batch counted by its rows, and the learning rates of the last batch.
     """
     recipe, may_cancel = learners[0].recipe, learners[0].samples.may_cancel
-    schedule, n_epochs = SCHEDULES.get(recipe.learning_rate), max(learner.state.n_epochs for learner in learners)
-    rates = [learner.state.rate for learner in learners]
-    sums, factor = None, 1.0
+    rates, n_epochs = [learner.state.rate for learner in learners], max(learner.state.n_epochs for learner in learners)
+    sums, place, n_places = None, n_epochs * batches.n, recipe.max_iter * batches.n
     for i, (X, y, weight) in enumerate(batches.each):
         if may_cancel and weight is not None and _cancels(weight):
             continue
@@ -255,9 +254,10 @@ def _run_epoch(
         sums = of_batch if sums is None else sums + of_batch
         if recipe.max_grad_norm < np.inf:
             step.parameters.clip_gradient(recipe.max_grad_norm)
-        factor = schedule(n_epochs * batches.n + i, recipe.max_iter * batches.n) if schedule else 1.0
-        solver.update(rates, factor)
-    return [0.0] * len(learners) if sums is None else sums.tolist(), [rate * factor for rate in rates]
+        place = n_epochs * batches.n + i
+        solver.update(rates, place, n_places)
+    last = [scheduled(rate, options, place, n_places) for rate, options in zip(rates, solver.options, strict=True)]
+    return [0.0] * len(learners) if sums is None else sums.tolist(), last
 
 
 def _cancels(weight: Tensor) -> bool:

@@ -57,7 +57,8 @@ class Training:
                     layer.generator = torch.Generator().manual_seed(seed)
         decay, penalty = (alpha, 0.0) if name == "adamw" else (0.0, alpha)
         self.step = step(self.modules, make_loss("squared_error", "identity"), alpha=penalty)
-        flat, options = self.step.parameters, [SolverOptions(momentum=momentum, weight_decay=decay)] * len(seeds)
+        schedule, flat = recipe.get("learning_rate", "constant"), self.step.parameters
+        options = [SolverOptions(schedule, momentum=momentum, weight_decay=decay)] * len(seeds)
         self.solver = Solver(name, flat.data, flat.grad, flat.decayed, options)
         y = torch.as_tensor(Y[:, :n_outputs], dtype=dtype)
         weight, cancels = (None, False) if weight is None else (torch.as_tensor(weight, dtype=dtype), weight.min() < 0)
