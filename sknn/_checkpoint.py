@@ -129,6 +129,8 @@ class Checkpoint(EpochCallback):
                 f"Checkpoint goes on with solvers that update the weights batch by batch, {sorted(SOLVERS)}; got"
                 f" solver={estimator.solver!r}."
             )
+        if estimator.n_ensemble > 1:
+            raise ValueError(f"Checkpoint goes on with one network, got n_ensemble={estimator.n_ensemble}.")
         if not isinstance(estimator.random_state, Integral):
             raise ValueError(
                 "Checkpoint needs random_state to be an integer, from which another process draws the same numbers;"

@@ -15,11 +15,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sknn._fitting import all_or_nothing
 from sknn._hyperparameters import is_stochastic
 from sknn._input import to_host
 from sknn._losses import LINKS, LOG_LINKS, Loss, make_loss
 from sknn._targets import ClassTargets
-from sknn.base import all_or_nothing
 
 
 class ClassifierEstimatorMixin(ClassifierMixin):

@@ -78,10 +78,10 @@ class EpochLog(EpochCallback):
         parts = [f"loss {progress.loss:.4f}"]
         if self.training_score:
             parts.append(f"{progress.score_name} {progress.training_score():.4f}")
-        if epoch.score is not None:
-            parts.append(f"validation {progress.score_name} {epoch.score[0]:.4f}")
-        if epoch.rate is not None:
-            parts.append(f"learning rate {epoch.rate[0]:.3g}")
+        if progress.validation_score is not None:
+            parts.append(f"validation {progress.score_name} {progress.validation_score:.4f}")
+        if progress.rate is not None:
+            parts.append(f"learning rate {progress.rate:.3g}")
         n_epochs = str(progress.n_epochs)
         return f"epoch {epoch.number:>{len(n_epochs)}}/{n_epochs}: {', '.join(parts)}, {epoch.seconds:.3f} s"
 

@@ -5,16 +5,19 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing, indexable
 from torch import Tensor, nn
 
 from sknn._autograd import RowCost, raw_scores
-from sknn._devices import fits_one_thread
+from sknn._devices import fits_one_thread, plain_modes
+from sknn._ensemble import members_of
 from sknn._images import Augment
 from sknn._input import check_weight_sum
 from sknn._lbfgs import minimize_lbfgs
@@ -48,7 +51,10 @@ class ScoredRows:
 
 @dataclass(frozen=True)
 class Fit:
-    """One fit, ready to run; `n_seen` rows were seen before it, and `dtype` is that of the published module."""
+    """One fit, ready to run; `n_seen` rows were seen before it, and `dtype` is that of the published module.
+
+    Of an ensemble, all members train on the same rows, each by a source of randomness of its own.
+    """
 
     module: nn.Module
     loss: Loss
@@ -62,7 +68,7 @@ class Fit:
     recipe: Recipe
     training: ScoredRows
     validation: ScoredRows | None
-    rng: np.random.RandomState
+    rngs: list[np.random.RandomState]
     n_seen: int
     device: torch.device
     dtype: torch.dtype
@@ -71,12 +77,18 @@ class Fit:
 
     @property
     def work(self) -> int:
-        """Multiply-adds of a batch."""
-        return self.recipe.batch_size * self.cost.multiply_adds
+        """Multiply-adds of a batch in one network: together they take no more threads than alone."""
+        return self.recipe.batch_size * self.cost.multiply_adds // len(self.networks)
 
-    def score(self, scored: ScoredRows) -> float:
-        """Return accuracy or R2 of the model as it stands."""
-        compute = functools.partial(raw_scores, self.module, autocast=self.autocast)
+    @property
+    def networks(self) -> list[nn.Module]:
+        """What is trained: the members of an ensemble, or the module itself."""
+        return members_of(self.module)
+
+    def score(self, scored: ScoredRows, network: nn.Module | None = None) -> float:
+        """Return accuracy or R2 of the model, or of one of its networks, as it stands."""
+        scored_network = self.module if network is None else network
+        compute = functools.partial(raw_scores, scored_network, autocast=self.autocast)
         raw = forward(compute, self.cost, scored.X, scored.rows)
         predicted = LINKS[self.targets.link](raw)
         return self.targets.score(raw.cpu().numpy(), predicted.cpu().numpy(), scored.y, scored.weight)
@@ -91,22 +103,45 @@ class Fit:
                 yield torch.from_numpy(scored.y)
         yield from (self.samples.y,) if self.samples.weight is None else (self.samples.y, self.samples.weight)
 
-    def learner(self, state: TrainState) -> Learner:
-        """Return what training needs to know of this fit."""
-        score = None if self.validation is None else functools.partial(self.score, self.validation)
-        return Learner(self.samples, self.training.rows, self.recipe, state, self.rng, score)
+    def learners(self, states: Sequence[TrainState]) -> list[Learner]:
+        """Return what training needs to know of each network."""
+        return [
+            Learner(self.samples, self.training.rows, self.recipe, state, rng, self._validation_score(network))
+            for network, state, rng in zip(self.networks, states, self.rngs, strict=True)
+        ]
+
+    def _validation_score(self, network: nn.Module) -> Callable[[], float] | None:
+        return None if self.validation is None else functools.partial(self.score, self.validation, network)
+
+
+def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a method that fits: no mode of torch reaches it, and when it raises, the estimator is as before."""
+
+    @functools.wraps(method)
+    def restoring(self: BaseEstimator, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            with plain_modes():
+                return method(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    return restoring
 
 
 def make_step(fits: Sequence[Fit]) -> Step:
     """Return the step of fits whose modules, losses and batches are alike."""
-    first, alpha = fits[0], [fit.alpha for fit in fits]
+    first, alpha = fits[0], [fit.alpha for fit in fits for _ in fit.networks]
+    networks = [network for fit in fits for network in fit.networks]
     small = fits_one_thread(first.work, first.device)
-    return choose_step([fit.module for fit in fits], first.loss, alpha=alpha, autocast=first.autocast, small=small)
+    return choose_step(networks, first.loss, alpha=alpha, autocast=first.autocast, small=small)
 
 
 def make_solver(fits: Sequence[Fit], step: Step) -> Solver:
     """Return the solver of fits with the same one."""
-    flat, options = step.parameters, [fit.options for fit in fits]
+    flat, options = step.parameters, [fit.options for fit in fits for _ in fit.networks]
     return Solver(fits[0].solver, flat.data, flat.grad, flat.decayed, options)
 
 
@@ -171,11 +206,14 @@ def seed_layers(
     return [generator]
 
 
-def run_solver(fit: Fit, step: Step, solver: Solver, state: TrainState, progress: Progress, n_epochs: int) -> bool:
+def run_solver(
+    fit: Fit, step: Step, solver: Solver, states: Sequence[TrainState], progress: Progress, n_epochs: int
+) -> bool:
     """Train for at most that many epochs and return whether anything ended the fit before."""
     best = step.parameters.snapshot() if fit.recipe.stop_on_score else None
-    progress.standing = Standing(step.parameters, best, solver, state, fit.generators, fit.contents)
-    with closing(train(step, solver, [fit.learner(state)], best)) as epochs:
+    if len(states) == 1:
+        progress.standing = Standing(step.parameters, best, solver, states[0], fit.generators, fit.contents)
+    with closing(train(step, solver, fit.learners(states), best)) as epochs:
         try:
             while progress.n_iter < n_epochs:
                 progress.begin()
@@ -204,6 +242,7 @@ def run_lbfgs(fit: Fit, state: TrainState, progress: Progress) -> None:
     """Minimise by L-BFGS, an iteration being an epoch."""
 
     def after_iteration(number: int, loss: float, seconds: float) -> bool:
+        state.best_loss = min(state.best_loss, loss)
         score = None if fit.validation is None else np.array([fit.score(fit.validation)])
         stop = progress.end(Epoch(number, np.array([loss]), score, np.array([state.stopped]), seconds, [""], None))
         progress.begin()

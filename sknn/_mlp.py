@@ -23,6 +23,7 @@ class MLPEstimatorMixin:
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "batch_norm": ["boolean"],
         "weight_init": [StrOptions(set(INITIALIZERS))],
+        "n_ensemble": [Interval(Integral, 1, None, closed="left")],
     }
 
     hidden_layer_sizes: Any
@@ -30,6 +31,7 @@ class MLPEstimatorMixin:
     dropout: float
     batch_norm: bool
     weight_init: str
+    n_ensemble: int
     solver: str
     n_features_in_: int
     module_: Any
@@ -79,6 +81,11 @@ class MLPEstimatorMixin:
         sizes = self._hidden_layer_sizes()
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        if self.solver == "lbfgs" and self.n_ensemble > 1:
+            raise ValueError(
+                "n_ensemble > 1 needs a solver that updates the weights batch by batch, got solver='lbfgs' with"
+                f" n_ensemble={self.n_ensemble}."
+            )
         if self.solver == "lbfgs" and (self.dropout or self.batch_norm):
             raise ValueError(
                 "solver='lbfgs' needs a loss that is the same at every evaluation: it goes with dropout=0 and"

@@ -176,7 +176,7 @@ class ModuleEstimatorMixin:
     @contextmanager
     def _scope(self, fit: Fit, progress: Progress) -> Iterator[None]:
         """Let layers that draw from torch's global generators do so without a trace, and alike in every fit."""
-        seed = int(fit.rng.randint(2**31 - 1)) + fit.n_seen
+        seed = int(fit.rngs[0].randint(2**31 - 1)) + fit.n_seen
         with super()._scope(fit, progress), _seeded(seed, self._global_generators(fit.device)):  # type: ignore[misc]
             yield
 

@@ -18,6 +18,8 @@ GivenRows = tuple[Any, Any, Any]
 class Progress:
     """The record of one fit; lists go on from those of the fit before where training does.
 
+    Of an ensemble, it holds means over the members that still train.
+
     `begin` and `end` stand around each epoch; `end` returns True when a callback asks to stop. While an estimator fits,
     callbacks find this as its `_progress`, with `epoch`, the one that has just ended, or None where one never ran:
     scikit-learn passes them no losses, and a fitted estimator, which has them, is a copy of the network.
@@ -26,6 +28,7 @@ class Progress:
     def __init__(self, loss_curve: list[float], validation_scores: list[float]) -> None:
         self.loss_curve, self.validation_scores = list(loss_curve), list(validation_scores)
         self.n_iter, self.loss = 0, np.nan
+        self.rate: float | None = None
         self.n_epochs, self.score_name = 0, ""
         self.epoch: Epoch | None = None
         self.interrupted = False
@@ -33,6 +36,7 @@ class Progress:
         self.scores_of_callbacks: list[list[float]] = []
         self.validation_rows: Callable[[], GivenRows | None] = lambda: None
         self._verbose = False
+        self._running: np.ndarray | slice = slice(None)
         self._score_training: Callable[[], float]
         self._scored: float | None = None
         self._weights: list[Tensor] = []
@@ -45,6 +49,11 @@ class Progress:
         """Learn how many epochs there are at most and how rows are scored; `verbose` prints a line an epoch."""
         self.n_epochs, self.score_name, self._verbose = n_epochs, score_name, verbose
         self._score_training = score_training
+
+    @property
+    def validation_score(self) -> float | None:
+        """Score of the validation rows after the epoch that has just ended, if there are any."""
+        return self.validation_scores[-1] if self.validation_scores else None
 
     def open_up(self, module: nn.Module, validation_rows: Callable[[], GivenRows | None]) -> None:
         """Let callbacks see the validation rows, and keep weights of the module that is trained."""
@@ -65,16 +74,17 @@ class Progress:
         """Record an epoch, print it, and return whether a callback wants the fit to stop."""
         self.epoch, self._scored = epoch, None
         self.n_iter += 1
-        self.loss = float(epoch.loss[0])
+        self.loss = self._mean(epoch.loss)
         self.loss_curve.append(self.loss)
+        self.rate = None if epoch.rate is None else self._mean(epoch.rate)
         if epoch.score is not None:
-            self.validation_scores.append(float(epoch.score[0]))
+            self.validation_scores.append(self._mean(epoch.score))
         else:  # those of a fit before would be taken for scores of these epochs
             self.validation_scores.clear()
+        self._running = ~epoch.stop
         if self._verbose:
-            print(self._line(epoch))
-            if epoch.messages[0]:
-                print(epoch.messages[0])
+            for line in (self._line(epoch), *filter(None, epoch.messages)):
+                print(line)
         if self._epoch_context is None:
             return False
         context, self._epoch_context = self._epoch_context, None
@@ -120,12 +130,15 @@ class Progress:
             scores[:] = saved
         self._kept = state["kept"]
 
+    def _mean(self, values: np.ndarray) -> float:
+        return float(np.mean(values[self._running]))
+
     def _line(self, epoch: Epoch) -> str:
         parts = [
             f"Iteration {epoch.number}/{self.n_epochs}",
-            f"loss = {epoch.loss[0]:.4f}",
+            f"loss = {self.loss:.4f}",
             f"{self.score_name} = {self.training_score():.4f}",
         ]
         if epoch.score is not None:
-            parts.append(f"validation score = {epoch.score[0]:.4f}")
+            parts.append(f"validation score = {self.validation_scores[-1]:.4f}")
         return ", ".join([*parts, f"{epoch.seconds:.2f} s"])

@@ -9,10 +9,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sknn._fitting import all_or_nothing
 from sknn._hyperparameters import is_stochastic
 from sknn._losses import LINKS, Loss, make_loss
 from sknn._targets import RealTargets
-from sknn.base import all_or_nothing
 
 
 class RegressorEstimatorMixin(RegressorMixin):

@@ -62,8 +62,8 @@ class TensorBoard(EpochCallback):
         numbers = {
             "loss/training": progress.loss,
             f"{progress.score_name}/training": progress.training_score() if self.training_score else None,
-            f"{progress.score_name}/validation": None if epoch.score is None else epoch.score[0],
-            "learning_rate": None if epoch.rate is None else epoch.rate[0],
+            f"{progress.score_name}/validation": progress.validation_score,
+            "learning_rate": progress.rate,
             "seconds": epoch.seconds,
         }
         for tag, number in numbers.items():

@@ -85,6 +85,7 @@ def can_take_part(estimator: Any) -> bool:
     network = estimator.steps[-1][1] if isinstance(estimator, Pipeline) and estimator.steps else estimator
     return (
         type(network) in _KNOWN
+        and network.n_ensemble == 1
         and network.solver in SOLVERS
         and not network.verbose
         and not getattr(network, "_skl_callbacks", None)
@@ -158,7 +159,7 @@ def _prepared(network: Any, X: Any, job: Job, outcome: Outcome) -> _Member | Non
     validation = tuple(job.fit_params.get(name) for name in names)
     with plain_modes():
         fit = network._prepare(X, job.y, job.fit_params.get("sample_weight"), validation, first=True)
-        state, progress = network._resume(True)
+        (state,), progress = network._resume(True)
     if not (is_plain(fit.module) and fits_one_thread(fit.work, fit.device)) or fit.samples.may_cancel:
         return None
     return _Member(outcome, network, fit, state, progress)
@@ -222,7 +223,7 @@ def _train_together(part: Sequence[_Member]) -> None:
     try:
         with plain_modes(), compute_scope(fits[0].work, fits[0].device):
             step = make_step(fits)
-            learners = [member.fit.learner(member.state) for member in part]
+            learners = [learner for member in part for learner in member.fit.learners([member.state])]
             with closing(train(step, make_solver(fits, step), learners)) as epochs:
                 stopped = [False] * len(part)
                 for epoch in itertools.islice(epochs, fits[0].recipe.max_iter):
@@ -251,7 +252,7 @@ def _publish(member: _Member) -> None:
     fit, network = member.fit, member.network
     with member.outcome.recorded():
         warn_if_unfinished(fit.recipe, member.state.stopped)
-        network._publish(fit, network._fitted_attributes(fit, member.state, member.progress))
+        network._publish(fit, network._fitted_attributes(fit, [member.state], member.progress))
 
 
 def _fit_alone(job: Job) -> Outcome:

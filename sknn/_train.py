@@ -69,6 +69,11 @@ class TrainState:
     n_seen: int = 0
     n_epochs: int = 0
 
+    def memory(self, *, with_loss: bool) -> dict[str, Any]:
+        """Return what the next fit of a warm start goes on from."""
+        kept = {"no_improvement": self.no_improvement, "n_seen": self.n_seen}
+        return {**kept, "best_loss": self.best_loss} if with_loss else kept
+
 
 @dataclass(frozen=True)
 class Learner:

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from sknn._autograd import RowCost, detached_copy, row_cost
 from sknn._devices import compute_scope, plain_modes, resolve_device, resolve_precision
+from sknn._ensemble import Ensemble, member_rngs
 from sknn._fitting import (
     Fit,
     ScoredRows,
+    all_or_nothing,
     forward,
     make_solver,
     make_step,
@@ -47,32 +49,17 @@ from sknn._targets import Targets
 from sknn._train import TrainState
 
 
-def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a method that fits: no mode of torch reaches it, and when it raises, the estimator is as before."""
-
-    @functools.wraps(method)
-    def restoring(self: BaseEstimator, *args: Any, **kwargs: Any) -> Any:
-        before = dict(vars(self))
-        try:
-            with plain_modes():
-                return method(self, *args, **kwargs)
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
-
-    return restoring
-
-
 class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimator, ABC):
     """Base class of the estimators: trains the module that a subclass makes, and computes its raw scores."""
 
+    n_ensemble: int = 1
     n_features_in_: int
     module_: nn.Module
     device_: torch.device
     _targets: Any
     _row_cost: RowCost
     _solver_state: dict[str, Any]
+    _memories: list[dict[str, Any]]
     _progress: Progress
 
     @abstractmethod
@@ -158,7 +145,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         first = not (self.warm_start and hasattr(self, "module_"))
         training, validation = (X, y, sample_weight), (X_val, y_val, sample_weight_val)
         fit = self._prepare(*training, validation, first=first)
-        state, progress = self._resume(first)
+        states, progress = self._resume(first)
         if getattr(self, "_skl_callbacks", None):
             progress.open_up(fit.module, functools.partial(validation_as_given, fit, training, validation))
             self._progress = progress
@@ -168,17 +155,18 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         context.call_on_fit_task_begin(estimator=self, **given)
         if not first and fit.recipe.stop_on_score and fit.validation is not None:
             # The weights to begin with may stay the best; scored on these rows, not on those of the fit before.
-            state.best_score = float(np.nan_to_num(fit.score(fit.validation), nan=-np.inf))
-        publish = functools.partial(self._fitted_attributes, fit, state, progress)
+            for state, network in zip(states, fit.networks, strict=True):
+                state.best_score = float(np.nan_to_num(fit.score(fit.validation, network), nan=-np.inf))
+        publish = functools.partial(self._fitted_attributes, fit, states, progress)
         if getattr(self, "_skl_callbacks", None):
             progress.call_back(context, estimator=self, reconstruction_attributes=publish, **given)
         with self._scope(fit, progress):
             if self.solver in SOLVERS:
                 step = make_step([fit])
-                finished = run_solver(fit, step, make_solver([fit], step), state, progress, fit.recipe.max_iter)
+                finished = run_solver(fit, step, make_solver([fit], step), states, progress, fit.recipe.max_iter)
                 warn_if_unfinished(fit.recipe, finished)
             else:
-                run_lbfgs(fit, state, progress)
+                run_lbfgs(fit, states[0], progress)
         progress.restore()
         self._publish(fit, publish())
         context.call_on_fit_task_end(estimator=self, reconstruction_attributes={}, **given)
@@ -192,21 +180,22 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         fit = self._prepare(
             X, y, sample_weight, (None, None, None), first=first, targets=targets if first else self._targets
         )
-        state, progress = self._resume(first)
+        states, progress = self._resume(first)
         step = make_step([fit])
         solver = make_solver([fit], step)
         if getattr(self, "_solver_state", {}).get("name") == self.solver:
             solver.load_state(self._solver_state["solver"])
-            state.rate, state.n_epochs = self._solver_state["rate"], self._solver_state["n_epochs"]
+            for state, rate in zip(states, self._solver_state["rates"], strict=True):
+                state.rate, state.n_epochs = rate, self._solver_state["n_epochs"]
         with self._scope(fit, progress):
-            run_solver(fit, step, solver, state, progress, 1)
-        self._publish(fit, self._fitted_attributes(fit, state, progress))
+            run_solver(fit, step, solver, states, progress, 1)
+        self._publish(fit, self._fitted_attributes(fit, states, progress))
         # fit leaves no solver behind; the stream of partial_fit goes on with it, in a pickle too.
         self._solver_state = {
             "name": self.solver,
             "solver": solver.state(),
-            "rate": state.rate,
-            "n_epochs": state.n_epochs,
+            "rates": [state.rate for state in states],
+            "n_epochs": states[0].n_epochs,
         }
         return self
 
@@ -225,20 +214,20 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         if weight is not None:
             # Nothing can be divided by what a fit flushes to zero.
             weight = np.where(np.abs(weight) < np.finfo(np.float32).tiny, 0.0, weight)
-        rows, rng = used_rows(weight, X.shape[0]), check_random_state(self.random_state)
+        rows, rngs = used_rows(weight, X.shape[0]), member_rngs(check_random_state(self.random_state), self.n_ensemble)
 
         device = resolve_device(self.device)
         known = X.dtype if first else next(self.module_.parameters()).new_empty(0).cpu().numpy().dtype
         dtype, autocast = resolve_precision(self.dtype, known, device)
         wide = torch.float64 if self.solver == "lbfgs" and device.type != "mps" else dtype
-        module = self._make_module(targets.n_outputs, rng) if first else self._continued_module(targets.n_outputs)
+        module = self._new_module(targets, rngs) if first else self._continued_module(targets)
         module.to(device, wide)
         n_seen = 0 if first else self.t_
-        generators = [*seed_layers(module, device, rng, n_seen), *self._global_generators(device)]
+        generators = [*seed_layers(module, device, rngs[0], n_seen), *self._global_generators(device)]
 
         placed = place_rows(X, device, wide, self._row_shape())
         training = ScoredRows(placed, rows, encoded[rows], None if sample_weight is None else sample_weight[rows])
-        training, held_out = self._hold_out(training, validation, targets, rng)
+        training, held_out = self._hold_out(training, validation, targets, rngs[0])
         if first:
             self._learn_inputs(module, training)
         samples = Samples(
@@ -260,7 +249,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             recipe=self._recipe(len(training.rows), module),
             training=training,
             validation=held_out,
-            rng=rng,
+            rngs=rngs,
             n_seen=n_seen,
             device=device,
             dtype=dtype,
@@ -294,9 +283,14 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         placed = place_rows(X, training.X.device, training.X.dtype, self._row_shape())
         return training, ScoredRows(placed, np.arange(len(placed)), targets.encode(y), sample_weight)
 
-    def _continued_module(self, n_outputs: int) -> nn.Module:
+    def _new_module(self, targets: Targets, rngs: list[np.random.RandomState]) -> nn.Module:
+        """Return a new module, of as many networks as there are sources of their weights."""
+        modules = [self._make_module(targets.n_outputs, rng) for rng in rngs]
+        return modules[0] if len(modules) == 1 else Ensemble(modules, targets.link, targets.blocks)
+
+    def _continued_module(self, targets: Targets) -> nn.Module:
         """Return the parameters' module with the fitted weights, to train on from there."""
-        module = self._make_module(n_outputs, np.random.RandomState(0))
+        module = self._new_module(targets, [np.random.RandomState(0)] * self.n_ensemble)
         module.to(dtype=next(self.module_.parameters()).dtype)  # to load float64 weights as they are
         new, old = module.state_dict(), self.module_.state_dict()
         # By order, since a layer without weights, such as dropout, shifts the names of those after it.
@@ -311,16 +305,13 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         module.load_state_dict(dict(zip(new, old.values(), strict=True)))
         return module
 
-    def _resume(self, first: bool) -> tuple[TrainState, Progress]:
+    def _resume(self, first: bool) -> tuple[list[TrainState], Progress]:
         """Return what training remembers of the fit before, if it goes on from it."""
-        state = TrainState(float(self.learning_rate_init))
+        rate = float(self.learning_rate_init)
         if first:
-            return state, Progress([], [])
-        state.n_seen = self.t_
-        state.no_improvement = self._no_improvement_count
-        if self.best_loss_ is not None:
-            state.best_loss = self.best_loss_
-        return state, Progress(self.loss_curve_, self.validation_scores_ or [])
+            return [TrainState(rate) for _ in range(self.n_ensemble)], Progress([], [])
+        states = [TrainState(rate, **memory) for memory in self._memories]
+        return states, Progress(self.loss_curve_, self.validation_scores_ or [])
 
     def _scope(self, fit: Fit, progress: Progress) -> AbstractContextManager[None]:
         """Prepare printing, and return the scope in which threads and denormals suit the fit."""
@@ -328,11 +319,12 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         progress.describe(fit.recipe.max_iter, name, lambda: fit.score(fit.training), verbose=bool(self.verbose))
         return compute_scope(fit.work, fit.device)
 
-    def _fitted_attributes(self, fit: Fit, state: TrainState, progress: Progress) -> dict[str, Any]:
+    def _fitted_attributes(self, fit: Fit, states: list[TrainState], progress: Progress) -> dict[str, Any]:
         """Return the fitted attributes of the model as it stands, with storage of their own."""
         scores = progress.validation_scores
         by_score = fit.recipe.stop_on_score and fit.validation is not None
-        best_score = state.best_score if by_score else np.fmax.reduce([-np.inf, *scores])  # of those not NaN
+        best_scores = [state.best_score for state in states]
+        best_score = np.mean(best_scores) if by_score else np.fmax.reduce([-np.inf, *scores])  # of those not NaN
         return {
             "module_": detached_copy(fit.module).to(dtype=fit.dtype),
             "device_": fit.device,
@@ -341,13 +333,13 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             "n_outputs_": fit.targets.n_outputs,
             "out_activation_": fit.targets.link,
             "n_iter_": progress.n_iter,
-            "t_": state.n_seen,
+            "t_": max(state.n_seen for state in states),
             "loss_": progress.loss,
             "best_loss_": None if by_score else min(progress.loss_curve, default=np.inf),
             "loss_curve_": list(progress.loss_curve),
             "validation_scores_": list(scores) if fit.validation is not None else None,
             "best_validation_score_": float(best_score) if fit.validation is not None else None,
-            "_no_improvement_count": state.no_improvement,
+            "_memories": [state.memory(with_loss=not by_score) for state in states],
         }
 
     def _publish(self, fit: Fit, attributes: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Check the gradients that training follows against central differences."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,8 +66,8 @@ def check_gradients(
     """Compare an estimator's gradients with central differences, in float64 on the CPU.
 
     The objective is the one that `fit` minimises over all rows in one batch: loss, weights, class weights and
-    penalty, with dropout off. It is taken at the fitted weights, or at the initial ones of an unfitted estimator;
-    the estimator itself stays as it is.
+    penalty, with dropout off; of an ensemble, that of its first member. It is taken at the fitted weights, or at the
+    initial ones of an unfitted estimator; the estimator itself stays as it is.
 
     Parameters
     ----------
@@ -151,6 +152,7 @@ def _one_batch(estimator: BaseTorchEstimator, X: Any, y: Any, sample_weight: Any
         twin.__dict__.update({name: value for name, value in vars(estimator).items() if name not in parameters})
     targets = estimator._targets if fitted else None
     fit = twin._prepare(X, y, sample_weight, (None, None, None), first=not fitted, targets=targets)
+    fit = dataclasses.replace(fit, module=fit.networks[0])
     for part in fit.module.modules():
         if isinstance(part, (Dropout, nn.modules.dropout._DropoutNd)):
             part.p = 0.0

@@ -82,6 +82,9 @@ class MLPTorchRegressor(RegressorEstimatorMixin, MLPEstimatorMixin, BaseTorchEst
     weight_init : str, default="glorot_uniform"
         How weights are drawn: "glorot_uniform" (biases too, as in scikit-learn), "glorot_normal", "he_uniform",
         "he_normal", "lecun_normal" or "normal", which is N(0, 0.01).
+    n_ensemble : int, default=1
+        Number of networks that train together, each from other weights and through the rows in another order, and
+        whose predictions are averaged. Each stops by itself. Not with "lbfgs".
     max_grad_norm : float or None, default=None
         Euclidean norm to which longer gradients are scaled down. Not used by "lbfgs".
     device : str, default="auto"
@@ -92,14 +95,15 @@ class MLPTorchRegressor(RegressorEstimatorMixin, MLPEstimatorMixin, BaseTorchEst
 
     Attributes
     ----------
-    module_ : sknn.modules.MLP
-        The trained network, in eval mode on `device_`.
+    module_ : sknn.modules.MLP or sknn.modules.Ensemble
+        The trained network, or networks with `n_ensemble` above 1, in eval mode on `device_`.
     device_ : torch.device
         Where it was trained and predicts.
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer.
+        Weights (n_in, n_out) and biases (n_out,) of each layer; those of the first network of several.
     loss_ : float
-        Mean loss of the last epoch, the penalty included.
+        Mean loss of the last epoch, the penalty included; also the mean over the networks that still train, as are
+        the losses and scores of each epoch below.
     best_loss_ : float or None
         Smallest loss of an epoch; None with `early_stopping`.
     loss_curve_ : list of float
@@ -184,6 +188,7 @@ class MLPTorchRegressor(RegressorEstimatorMixin, MLPEstimatorMixin, BaseTorchEst
         dropout: float = 0.0,
         batch_norm: bool = False,
         weight_init: str = "glorot_uniform",
+        n_ensemble: int = 1,
         max_grad_norm: float | None = None,
         device: str = "auto",
         dtype: str = "auto",
@@ -217,6 +222,7 @@ class MLPTorchRegressor(RegressorEstimatorMixin, MLPEstimatorMixin, BaseTorchEst
         self.dropout = dropout
         self.batch_norm = batch_norm
         self.weight_init = weight_init
+        self.n_ensemble = n_ensemble
         self.max_grad_norm = max_grad_norm
         self.device = device
         self.dtype = dtype

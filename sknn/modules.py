@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sknn._activations import ACTIVATIONS, NEVER_DECREASING
+from sknn._ensemble import Ensemble
 from sknn._initializers import INITIALIZERS
 
-__all__ = ["MLP", "Dropout", "LeNet5"]
+__all__ = ["MLP", "Dropout", "Ensemble", "LeNet5"]
 
 _VECTOR = 8  # numbers of float32 in a vector of most CPUs
 

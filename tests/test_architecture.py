@@ -23,6 +23,7 @@ FLOORS = {
     "_parameters": 1,
     "_samples": 1,
     "_images": 1,
+    "_ensemble": 0.5,
     "modules": 1,
     # 2 motion
     "_autograd": 2,

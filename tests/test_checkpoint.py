@@ -204,6 +204,7 @@ def test_a_damaged_file_is_an_error_and_runs_no_code(content, tmp_path):
     ("parameters", "message"),
     [
         ({"solver": "lbfgs"}, "solvers that update the weights batch by batch.*got solver='lbfgs'"),
+        ({"n_ensemble": 2}, "one network, got n_ensemble=2"),
         ({"random_state": None}, "random_state to be an integer.*got random_state=None"),
     ],
 )

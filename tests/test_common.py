@@ -8,6 +8,7 @@ import pytest
 from sklearn.base import is_classifier
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
+    check_estimator,
     check_inplace_ensure_writeable,
     check_param_validation,
     estimator_checks_generator,
@@ -56,6 +57,13 @@ def test_check_passes(estimator, check):
             check(estimator())
     except SkipTest as reason:
         pytest.fail(f"skipped: {reason}")
+
+
+@pytest.mark.parametrize("estimator", [sknn.MLPTorchClassifier, sknn.MLPTorchRegressor])
+def test_ensembles_pass_as_well(estimator):
+    results = check_estimator(estimator(n_ensemble=3), on_fail=None, on_skip=None)
+    assert len(results) >= len(CHECKS[estimator]) - len(BEYOND)
+    assert {result["status"] for result in results} == {"passed"}
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
