@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing, indexable
 from torch import Tensor, nn
 
@@ -159,6 +158,8 @@ def split(
     scored: ScoredRows, fraction: float, rng: np.random.RandomState, *, stratify: bool
 ) -> tuple[ScoredRows, ScoredRows]:
     """Hold out a fraction of the rows for validation, the same rows that scikit-learn's MLP would."""
+    from sklearn.model_selection import train_test_split  # takes longer to import than sknn itself
+
     places = np.arange(len(scored.rows))
     training, validation = train_test_split(
         places, test_size=fraction, random_state=rng, stratify=scored.y if stratify else None

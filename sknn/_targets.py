@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse
-from sklearn.metrics import r2_score
 from sklearn.utils.multiclass import type_of_target
 
 
@@ -133,6 +132,8 @@ class RealTargets:
 
     def score(self, raw: np.ndarray, predicted: np.ndarray, encoded: np.ndarray, weight: np.ndarray | None) -> float:
         """Return R2, or NaN where predictions are not finite or rows too few for it."""
+        from sklearn.metrics import r2_score  # takes longer to import than sknn itself
+
         if len(encoded) < 2 or not np.isfinite(predicted).all():
             return np.nan
         return float(r2_score(encoded, predicted, sample_weight=weight))
