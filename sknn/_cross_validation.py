@@ -46,7 +46,7 @@ def cross_validate(
     n_jobs : int, default=None
         Threads for the programs, and processes for fits that are done one by one.
     verbose : int, default=0
-        Above 0, tells how many fits train together, and what scikit-learn's function tells.
+        Above 0, tells which fits trained together and which alone, and what scikit-learn's function tells.
     params : dict, default=None
         Parameters of the estimator's `fit`; arrays as long as X are split with it.
     pre_dispatch : int or str, default='2*n_jobs'
@@ -117,7 +117,7 @@ def cross_val_score(
     n_jobs : int, default=None
         Threads for the programs, and processes for fits that are done one by one.
     verbose : int, default=0
-        Above 0, tells how many fits train together, and what scikit-learn's function tells.
+        Above 0, tells which fits trained together and which alone, and what scikit-learn's function tells.
     params : dict, default=None
         Parameters of the estimator's `fit`; arrays as long as X are split with it.
     pre_dispatch : int or str, default='2*n_jobs'
@@ -172,7 +172,7 @@ def cross_val_predict(
     n_jobs : int, default=None
         Threads for the programs, and processes for fits that are done one by one.
     verbose : int, default=0
-        Above 0, tells how many fits train together, and what scikit-learn's function tells.
+        Above 0, tells which fits trained together and which alone, and what scikit-learn's function tells.
     params : dict, default=None
         Parameters of the estimator's `fit`; arrays as long as X are split with it.
     pre_dispatch : int or str, default='2*n_jobs'

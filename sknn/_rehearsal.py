@@ -141,9 +141,20 @@ def deliver(
     rehearse(StandIn(clone(estimator), listing))
     outcomes = fit_all(listing.jobs, n_jobs, batch_memory)
     if verbose > 0:
-        n_together = sum(outcome.together for outcome in outcomes)
-        print(f"Trained {n_together} of {len(outcomes)} fits together, the others each alone.")
+        print(_told([outcome.together for outcome in outcomes], n_folds))
     return Delivery(listing.jobs, outcomes)
+
+
+def _told(together: Sequence[bool], n_folds: int) -> str:
+    """Return which fits trained together, and which alone."""
+    told = f"Trained {sum(together)} of {len(together)} fits together"
+    alone = []
+    for candidate in range(len(together) // n_folds):
+        folds = [fold for fold in range(n_folds) if not together[candidate * n_folds + fold]]
+        if folds:
+            some = "" if len(folds) == n_folds else f" in folds {folds}"
+            alone.append(f"{candidate}{some}")
+    return f"{told}, each alone: candidates {', '.join(alone)}." if alone else f"{told}."
 
 
 def no_score(estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> float:

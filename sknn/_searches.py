@@ -106,7 +106,7 @@ class GridSearchCV(_TogetherMixin, model_selection.GridSearchCV):
     cv : int, cross-validation generator or iterable, default=None
         The folds; None are five.
     verbose : int, default=0
-        Above 0, tells how many fits train together, and what scikit-learn's search tells.
+        Above 0, tells which fits trained together and which alone, and what scikit-learn's search tells.
     pre_dispatch : int or str, default='2*n_jobs'
         As in scikit-learn's search.
     error_score : "raise" or float, default=nan
@@ -189,7 +189,7 @@ class RandomizedSearchCV(_TogetherMixin, model_selection.RandomizedSearchCV):
     cv : int, cross-validation generator or iterable, default=None
         The folds; None are five.
     verbose : int, default=0
-        Above 0, tells how many fits train together, and what scikit-learn's search tells.
+        Above 0, tells which fits trained together and which alone, and what scikit-learn's search tells.
     pre_dispatch : int or str, default='2*n_jobs'
         As in scikit-learn's search.
     random_state : int, RandomState instance or None, default=None

@@ -104,6 +104,19 @@ def test_numbers_of_jobs_and_precisions_change_nothing(n_jobs, dtype, capsys):
     assert_same_search(search, X.astype(dtype), Y, capsys, together=20)
 
 
+def test_it_tells_which_fits_trained_together(capsys):
+    GridSearchCV(classifier(), {"dropout": [0.0, 0.2, 0.0, 0.3]}, cv=2, verbose=1).fit(X, Y)
+    assert "Trained 4 of 8 fits together, each alone: candidates 1, 3.\n" in capsys.readouterr().out
+    # Large batches gain nothing from company.
+    few, many = np.arange(40), np.arange(len(X)).repeat(40)
+    splits = [(few, few), (many, few)]
+    network = classifier(hidden_layer_sizes=(300, 300), batch_size=6000, max_iter=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sknn.model_selection.cross_validate(network, X, Y, cv=splits, verbose=1)
+    assert "Trained 1 of 2 fits together, each alone: candidates 0 in folds [1].\n" in capsys.readouterr().out
+
+
 def test_little_memory_changes_nothing(capsys):
     search = GridSearchCV(classifier(), {"alpha": [0.01, 0.1]}, batch_memory=1)
     assert_same_search(search, X, Y, capsys, together=10)
