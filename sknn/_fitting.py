@@ -192,19 +192,20 @@ def validation_as_given(fit: Fit, training: GivenRows, validation: GivenRows) ->
 
 
 def seed_layers(
-    module: nn.Module, device: torch.device, rng: np.random.RandomState, offset: int
+    module: nn.Module, device: torch.device, rngs: Sequence[np.random.RandomState], offset: int
 ) -> list[torch.Generator]:
-    """Give random layers a generator, and return it if there are some.
+    """Give the random layers of each network a generator, and return those that are needed.
 
     The offset keeps the masks of one fit from coming back in the next.
     """
-    layers = [part for part in module.modules() if isinstance(part, Dropout | Augment)]
-    if not layers:
-        return []
-    generator = torch.Generator(device).manual_seed(int(rng.randint(2**31 - 1)) + offset)
-    for layer in layers:
-        layer.generator = generator
-    return [generator]
+    generators = []
+    for network, rng in zip(members_of(module), rngs, strict=True):
+        layers = [part for part in network.modules() if isinstance(part, Dropout | Augment)]
+        if layers:
+            generators.append(torch.Generator(device).manual_seed(int(rng.randint(2**31 - 1)) + offset))
+        for layer in layers:
+            layer.generator = generators[-1]
+    return generators
 
 
 def run_solver(

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sknn._activations import ACTIVATIONS
+from sknn._ensemble import members_of
 from sknn._fitting import ScoredRows
 from sknn._images import Augment, ImageInput, Shape, full_shape, rows_of_images, shape_of_images, shape_of_rows
 from sknn._initializers import INITIALIZERS
@@ -39,6 +40,7 @@ class LeNetEstimatorMixin:
         "random_rotation": [Interval(Real, 0, 180, closed="both")],
         "random_flip": ["boolean"],
         "random_crop": [Interval(Integral, 0, None, closed="left")],
+        "n_ensemble": [Interval(Integral, 1, None, closed="left")],
     }
 
     image_shape: Any
@@ -52,6 +54,7 @@ class LeNetEstimatorMixin:
     random_rotation: float
     random_flip: bool
     random_crop: int
+    n_ensemble: int
     solver: str
     max_iter: Any
     image_shape_: Shape | None
@@ -70,7 +73,7 @@ class LeNetEstimatorMixin:
         return self._input("scale_").scale.cpu().numpy()
 
     def feature_maps(self, X: Any, layer: str = "c3") -> np.ndarray:
-        """Compute what one layer makes of images.
+        """Compute what one layer makes of images, of several networks the first.
 
         Parameters
         ----------
@@ -90,11 +93,12 @@ class LeNetEstimatorMixin:
             If there is no layer of that name.
         """
         check_is_fitted(self)
-        maps = self._pass_forward(lambda X: self.module_.network.feature_maps(self.module_.images(X), layer), X)
+        first: Any = members_of(self.module_)[0]
+        maps = self._pass_forward(lambda X: first.network.feature_maps(first.images(X), layer), X)
         return maps.contiguous().cpu().numpy()
 
     def filters(self, layer: str = "c1") -> np.ndarray:
-        """Return the kernels of a convolution.
+        """Return the kernels of a convolution, of several networks the first.
 
         Parameters
         ----------
@@ -115,12 +119,14 @@ class LeNetEstimatorMixin:
         convolutions = FEATURE_LAYERS[::2]
         if layer not in convolutions:
             raise ValueError(f"layer must be one of {list(convolutions)}, got {layer!r}.")
-        return getattr(self.module_.network, layer).weight.detach().cpu().numpy().copy()
+        first: Any = members_of(self.module_)[0]
+        return getattr(first.network, layer).weight.detach().cpu().numpy().copy()
 
     def _input(self, attribute: str) -> ImageInput:
         if "module_" not in vars(self):
             raise AttributeError(f"This {type(self).__name__} has no attribute {attribute!r} before it is fitted.")
-        return self.module_.images
+        first: Any = members_of(self.module_)[0]
+        return first.images
 
     def _as_rows(self, X: Any, *, reset: bool) -> Any:
         """Return images of any layout as rows of pixels; with `reset`, their shape is learned."""
@@ -168,9 +174,13 @@ class LeNetEstimatorMixin:
         n_batches = 1 if self.solver == "lbfgs" else n_batches  # an iteration is one update, over all rows
         return min(max(math.ceil(_UPDATES / n_batches), _FEWEST_EPOCHS), _MOST_EPOCHS)
 
-    def _learn_inputs(self, module: Any, training: ScoredRows) -> None:
+    def _learn_inputs(self, module: nn.Module, training: ScoredRows) -> None:
         if self.normalize:
-            module.images.learn_scale(training.batches)
+            networks: list[Any] = members_of(module)
+            first, *others = (network.images for network in networks)
+            first.learn_scale(training.batches)
+            for other in others:
+                other.load_state_dict(first.state_dict())
 
     def _check_combinations(self) -> None:
         random = {

@@ -81,11 +81,6 @@ class MLPEstimatorMixin:
         sizes = self._hidden_layer_sizes()
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        if self.solver == "lbfgs" and self.n_ensemble > 1:
-            raise ValueError(
-                "n_ensemble > 1 needs a solver that updates the weights batch by batch, got solver='lbfgs' with"
-                f" n_ensemble={self.n_ensemble}."
-            )
         if self.solver == "lbfgs" and (self.dropout or self.batch_norm):
             raise ValueError(
                 "solver='lbfgs' needs a loss that is the same at every evaluation: it goes with dropout=0 and"

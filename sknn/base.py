@@ -204,6 +204,11 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
     ) -> Fit:
         """Validate, encode, place and build; nothing is trained and nothing published."""
         self._check_combinations()
+        if self.n_ensemble > 1 and self.solver not in SOLVERS:
+            raise ValueError(
+                "n_ensemble > 1 needs a solver that updates the weights batch by batch, got"
+                f" n_ensemble={self.n_ensemble} with solver={self.solver!r}."
+            )
         numeric = is_regressor(self)
         X = self._as_rows(X, reset=first)
         X, y, sample_weight = validate_training(self, X, y, sample_weight, y_numeric=numeric, reset=first)
@@ -223,7 +228,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         module = self._new_module(targets, rngs) if first else self._continued_module(targets)
         module.to(device, wide)
         n_seen = 0 if first else self.t_
-        generators = [*seed_layers(module, device, rngs[0], n_seen), *self._global_generators(device)]
+        generators = seed_layers(module, device, rngs, n_seen) + self._global_generators(device)
 
         placed = place_rows(X, device, wide, self._row_shape())
         training = ScoredRows(placed, rows, encoded[rows], None if sample_weight is None else sample_weight[rows])

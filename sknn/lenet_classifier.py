@@ -36,6 +36,9 @@ class LeNetClassifier(ClassifierEstimatorMixin, LeNetEstimatorMixin, BaseTorchEs
         Whether images are mirrored left to right at random in training.
     random_crop : int, default=0
         Pixels that are cut off at random at each side in training, at most, before what is left is enlarged.
+    n_ensemble : int, default=1
+        Number of networks that train together, each from other weights, through the images in another order and with
+        other random changes of them, and whose probabilities are averaged. Each stops by itself. Not with "lbfgs".
     solver : {"adam", "sgd", "lbfgs", "adamw", "nadam", "rmsprop", "adagrad"}, default="adam"
         How the weights are found; "lbfgs" is scipy's L-BFGS-B over all rows at once in float64.
     alpha : float, default=0.0001
@@ -110,9 +113,9 @@ class LeNetClassifier(ClassifierEstimatorMixin, LeNetEstimatorMixin, BaseTorchEs
 
     Attributes
     ----------
-    module_ : torch.nn.Sequential
+    module_ : torch.nn.Sequential or sknn.modules.Ensemble
         The trained network on `device_`, in eval mode: `images`, which takes rows of pixels, and `network`, a
-        `sknn.modules.LeNet5`.
+        `sknn.modules.LeNet5`; with `n_ensemble` above 1, all of them.
     image_shape_ : tuple of int
         Channels, height and width of the images.
     mean_, scale_ : ndarray of shape (n_channels,)
@@ -122,7 +125,8 @@ class LeNetClassifier(ClassifierEstimatorMixin, LeNetEstimatorMixin, BaseTorchEs
     classes_ : ndarray of shape (n_classes,) or list of such arrays
         Class labels, sorted; a list for several columns of y.
     loss_ : float
-        Mean loss of the last epoch, the penalty included.
+        Mean loss of the last epoch, the penalty included; also the mean over the networks that still train, as are
+        the losses and scores of each epoch below.
     best_loss_ : float or None
         Smallest loss of an epoch; None with `early_stopping`.
     loss_curve_ : list of float
@@ -185,6 +189,7 @@ class LeNetClassifier(ClassifierEstimatorMixin, LeNetEstimatorMixin, BaseTorchEs
         random_rotation: float = 0.0,
         random_flip: bool = False,
         random_crop: int = 0,
+        n_ensemble: int = 1,
         solver: str = "adam",
         alpha: float = 0.0001,
         batch_size: int | str = "auto",
@@ -225,6 +230,7 @@ class LeNetClassifier(ClassifierEstimatorMixin, LeNetEstimatorMixin, BaseTorchEs
         self.random_rotation = random_rotation
         self.random_flip = random_flip
         self.random_crop = random_crop
+        self.n_ensemble = n_ensemble
         self.solver = solver
         self.alpha = alpha
         self.batch_size = batch_size

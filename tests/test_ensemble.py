@@ -15,12 +15,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import sknn.model_selection
-from sknn import MLPTorchClassifier, MLPTorchRegressor, check_gradients
+from sknn import LeNetClassifier, MLPTorchClassifier, MLPTorchRegressor, check_gradients
 from sknn.callbacks import EarlyStoppingOnMetric, EpochLog
 from sknn.datasets import fetch_fashion_mnist
 from sknn.modules import MLP, Ensemble
 
 X, Y = load_iris(return_X_y=True)
+IMAGES, DIGITS = (rows[:100] for rows in load_digits(return_X_y=True))
 LABELS = np.stack([Y == 0, Y == 1, X[:, 0] > 6], axis=1).astype(int)
 TWO = np.stack([Y, X[:, 0].astype(int)], axis=1)
 NETWORK = MLPTorchClassifier((5,), max_iter=12, batch_size=40, random_state=0)
@@ -49,9 +50,10 @@ def assert_equal_modules(one, other):
         (clone(NETWORK).set_params(tol=0.02, n_iter_no_change=1, max_iter=100), (X, Y), {}),
         (clone(NETWORK).set_params(early_stopping=True, n_iter_no_change=2, learning_rate_init=0.1, max_iter=60),
          (X[::2], Y[::2]), {"X_val": X[1::2], "y_val": Y[1::2]}),
-        (clone(NETWORK).set_params(batch_norm=True), (X, Y), {}),
+        (clone(NETWORK).set_params(batch_norm=True, dropout=0.3), (X, Y), {}),
         (clone(NETWORK).set_params(hidden_layer_sizes=(500, 500), max_iter=3), (X, Y), {}),
         (clone(REGRESSOR).set_params(loss="huber"), (X[:, 1:], X[:, 0]), {}),
+        (LeNetClassifier(max_iter=2, random_shift=1, random_state=0), (IMAGES, DIGITS), {}),
     ],
 )  # fmt: skip
 def test_members_are_networks_alone(network, given, more):
@@ -66,9 +68,21 @@ def test_members_are_networks_alone(network, given, more):
     if more:
         best = [member.best_validation_score_ for member in members]
         assert ensemble.best_validation_score_ == pytest.approx(np.mean(best), rel=1e-12)
-    for weights, expected in zip(ensemble.coefs_, members[0].coefs_, strict=True):
-        np.testing.assert_array_equal(weights, expected)
-    assert ensemble.n_layers_ == members[0].n_layers_
+
+
+def test_attributes_of_one_network_are_those_of_the_first_member():
+    ensemble = clone(NETWORK).set_params(n_ensemble=3).fit(X, Y)
+    first = alone(ensemble)[0].fit(X, Y)
+    for name in ("coefs_", "intercepts_"):
+        for values, expected in zip(getattr(ensemble, name), getattr(first, name), strict=True):
+            np.testing.assert_array_equal(values, expected)
+    assert ensemble.n_layers_ == first.n_layers_
+    lenet = LeNetClassifier(max_iter=1, n_ensemble=3, random_state=0).fit(IMAGES, DIGITS)
+    first = alone(lenet)[0].fit(IMAGES, DIGITS)
+    np.testing.assert_array_equal(lenet.feature_maps(IMAGES), first.feature_maps(IMAGES))
+    np.testing.assert_array_equal(lenet.filters("c3"), first.filters("c3"))
+    np.testing.assert_array_equal(lenet.mean_, first.mean_)
+    np.testing.assert_array_equal(lenet.scale_, first.scale_)
 
 
 @pytest.mark.parametrize("y", [Y > 0, Y, LABELS, TWO], ids=["binary", "multiclass", "multilabel", "multioutput"])
@@ -190,7 +204,7 @@ def test_gradients_are_those_of_the_first_member():
     ("parameters", "weight", "message"),
     [
         ({"n_ensemble": 0}, None, "'n_ensemble' parameter"),
-        ({"solver": "lbfgs"}, None, "n_ensemble > 1 needs a solver .* got solver='lbfgs' with n_ensemble=3"),
+        ({"solver": "lbfgs"}, None, "n_ensemble > 1 needs a solver .* got n_ensemble=3 with solver='lbfgs'"),
         ({}, np.where(np.arange(len(X)) < 3, -1.0, 1.0), "negative weights"),
     ],
 )
