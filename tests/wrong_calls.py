@@ -307,6 +307,7 @@ RANGES = {
     "dropout": ([0, 0.99], [-0.1, 1.0, nan]),
     "batch_norm": ([True, False], ["yes", None]),
     "weight_init": (["normal", "lecun_normal"], ["zeros", None]),
+    "n_ensemble": ([1, 3], [0, -1, 1.5, None]),
     "max_grad_norm": ([1e-9, 1e9, None], [0.0, -1.0, inf, nan]),
     "device": (["cpu"], [None, 0]),
     "dtype": (["float32", "float64", "bfloat16"], ["float16", np.float32, None]),
