@@ -102,9 +102,23 @@ LESSONS = {
         same(r"^R2 with embeddings: (\S+)$", 0.97, 1),
         same(r"^correlation with how busy districts are: (\S+)$", 0.95, 1),
     ],
+    "plot_11_lenet": [
+        Figure(r"^test accuracy of LeNet: (\S+)$", (0.88, 1), (0.985, 1)),
+        Figure(r"^test accuracy of dense layers: (\S+)$", (0.5, 0.85), (0.95, 0.985)),
+        Figure(r"^test accuracy of LeNet, pixels mixed: (\S+)$", (0.4, 0.8), (0.9, 0.982)),
+    ],
+    "plot_21_augmentation": [
+        same(r"^trained on images as they are: test accuracy (\S+)$", 0.95, 1),
+        same(r"^trained on images moved: test accuracy (\S+)$", 0.9, 1),
+        same(r"as they are, test images shifted by 3: (\S+)$", 0, 0.4),
+        same(r"moved, test images shifted by 3: (\S+)$", 0.87, 1),
+        same(r"as they are, test images turned by 20 degrees: (\S+)$", 0.6, 0.81),
+        same(r"moved, test images turned by 20 degrees: (\S+)$", 0.82, 1),
+    ],
 }
-WITHOUT_MNIST = {
-    "plot_05_perceptron", "plot_06_linear_models", "plot_08_residual_mlp", "plot_09_small_resnet", "plot_10_embedding"
+WITH_MNIST = {
+    "demo", "plot_01_first_network", "plot_02_clothes", "plot_03_small_steps", "plot_04_logistic_neurons",
+    "plot_07_gradients", "plot_11_lenet"
 }  # fmt: skip
 SLOW = pytest.mark.skipif(not os.environ.get("SKNN_SLOW"), reason="takes a minute: set SKNN_SLOW=1 to run it")
 
@@ -157,11 +171,7 @@ def check_file(output, folder):
 @pytest.mark.mnist
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=SLOW if name == "plot_03_small_steps" else ())
-        for name in LESSONS
-        if name not in WITHOUT_MNIST
-    ],
+    [pytest.param(name, marks=SLOW if name == "plot_03_small_steps" else ()) for name in LESSONS if name in WITH_MNIST],
 )
 def test_lesson_holds_on_mnist(name, tmp_path, request):
     if name == "plot_02_clothes":
