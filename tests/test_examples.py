@@ -169,6 +169,26 @@ LESSONS = {
         same(r"^poisson of counts: (\d+) % of predictions", 0, 0),
         same(r"weight that poisson found: (\S+)$", 0.95, 1.05),
     ],
+    "plot_19_persistence": [
+        same(r"^test accuracy: (\S+),", 0.93, 1),
+        same(r"^the second process: the same digit for (\d+) of 450", 450, 450),
+        same(r"^largest difference of a probability: (\S+)$", 0, 1e-12),
+        same(r"^before loading, the stranger was here: (\d)$", 0, 0),
+        same(r"^after loading, the stranger was here: (\d)$", 1, 1),
+        same(r"^from weights alone: the same digit for (\d+) test images$", 450, 450),
+        same(r"^after refusing, the stranger was here: (\d)$", 0, 0),
+    ],
+    "plot_20_callbacks": [
+        same(r"^stopped by all epochs: .* test accuracy (\S+)$", 0.6, 0.83),
+        same(r"^stopped by accuracy: .* test accuracy (\S+)$", 0.87, 1),
+        same(r"^stopped by log loss: .* test accuracy (\S+)$", 0.87, 1),
+        same(r"test log loss, all epochs: (\S+)$", 0.8, 1.5),
+        same(r"test log loss, accuracy: (\S+)$", 0.4, 0.75),
+        same(r"test log loss, log loss: (\S+)$", 0.4, 0.75),
+        same(r"^epoch (\d)/8: loss", 8, 8),
+        same(r"^epochs that the second run had behind it: (\d)$", 5, 5),
+        same(r"^largest difference from a fit at once: (\S+)$", 0, 0),
+    ],
     "plot_21_augmentation": [
         same(r"^trained on images as they are: test accuracy (\S+)$", 0.95, 1),
         same(r"^trained on images moved: test accuracy (\S+)$", 0.9, 1),
@@ -176,6 +196,11 @@ LESSONS = {
         same(r"moved, test images shifted by 3: (\S+)$", 0.87, 1),
         same(r"as they are, test images turned by 20 degrees: (\S+)$", 0.6, 0.81),
         same(r"moved, test images turned by 20 degrees: (\S+)$", 0.82, 1),
+    ],
+    "plot_22_drop_in": [
+        same(r"^the same digit for (\d+) of 897 test images$", 897, 897),
+        same(r"^largest difference of a probability: (\S+)$", 0, 1e-8),
+        same(r"^gained by dropout: (\S+)$", 0.02, 0.1),
     ],
 }
 WITH_MNIST = {
