@@ -171,7 +171,8 @@ def test_ctrl_c_leaves_a_usable_estimator(solver):
     timer.join()
     assert 0 < network.n_iter_ < 100_000
     assert len(network.loss_curve_) == network.n_iter_
-    assert network.score(digits, labels) > 0.8
+    assert network.loss_curve_[-1] < network.loss_curve_[0]
+    assert np.isfinite(network.predict_proba(digits)).all()
 
 
 # --- what sknn's callbacks read, beyond the protocol ---

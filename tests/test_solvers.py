@@ -127,12 +127,13 @@ def test_each_model_has_its_own_rate_and_options(name, dtype, until):
         assert torch.equal(alone[0], data[k])
 
 
-def test_a_factor_multiplies_all_rates():
-    halved = make("sgd", momentum=0.0)
-    halved.grad.fill_(1.0)
-    halved.update([0.1, 0.2, 0.3], 0.5)
-    expected = torch.from_numpy(START) - torch.tensor([[0.05], [0.1], [0.15]], dtype=torch.float64)
-    torch.testing.assert_close(halved.data, expected)
+def test_each_model_follows_its_own_schedule():
+    solver = make("sgd")
+    solver.options = [SolverOptions(schedule, momentum=0.0) for schedule in ("constant", *SCHEDULES)]
+    solver.grad.fill_(1.0)
+    solver.update([0.1, 0.2, 0.3], 3, 10)
+    steps = [0.1, 0.2 * SCHEDULES["cosine"](3, 10), 0.3 * SCHEDULES["onecycle"](3, 10)]
+    torch.testing.assert_close(solver.data, torch.from_numpy(START) - torch.tensor(steps, dtype=torch.float64)[:, None])
 
 
 @pytest.mark.parametrize("name", SOLVERS)
