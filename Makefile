@@ -3,14 +3,14 @@ WORKERS ?= 2
 BIN := .venv/bin
 # One command with all constraints: torch must never be resolved without its pin.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# Documents are checked by `make readme` and `make doctest`; a bare `pytest` runs everything.
-DOCUMENTS := tests/test_readme.py tests/test_docstrings.py
+# Documents are checked by `make readme`, `make doctest` and `make docs-check`; a bare `pytest` runs everything.
+DOCUMENTS := tests/test_readme.py tests/test_docstrings.py tests/test_docs_site.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test readme doctest lint types format bench clean
+.PHONY: help demo test readme doctest docs docs-check lint types format bench clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 demo: .venv/.core ## train, search, save, load and predict: the main job
 	$(BIN)/python examples/demo.py
@@ -21,11 +21,19 @@ test: .venv/.test ## run the tests
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 SCIPY_ARRAY_API=1 \
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(DOCUMENTS))
 
-readme: .venv/.test ## execute the README's code blocks
-	$(BIN)/python -m pytest tests/test_readme.py
+readme: .venv/.test ## execute the code blocks of README and docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/test_readme.py
 
 doctest: .venv/.test ## run the docstrings' examples and check what they document
 	$(BIN)/python -m pytest tests/test_docstrings.py
+
+# Examples and figures are small fits, side by side: see `test`.
+docs: .venv/.docs ## build the documentation site in docs/_build/html
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+	$(BIN)/python -m sphinx -j $(WORKERS) --fail-on-warning --keep-going --quiet docs docs/_build/html
+
+docs-check: .venv/.docs ## check the built site's links, and open its pages in Chromium
+	$(BIN)/python -m pytest tests/test_docs_site.py
 
 lint: .venv/.dev ## check style and format
 	$(BIN)/ruff check
@@ -43,12 +51,13 @@ bench: .venv/.bench ## measure, side by side, what docs/performance.md tells (an
 
 clean: ## remove .venv, caches and builds
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf docs/_build docs/auto_examples docs/generated docs/sg_execution_times.rst
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
-# Three levels, each holding the one before, so each marks the lower ones as done too.
+# Levels, each holding the one before, so each marks the lower ones as done too.
 .venv/.core: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e .
 	touch $@
@@ -60,6 +69,10 @@ $(BIN)/python:
 .venv/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.[dev]'
 	touch .venv/.core .venv/.test $@
+
+.venv/.docs: .venv/.test
+	$(INSTALL) -e '.[docs]'
+	touch $@
 
 .venv/.bench: .venv/.dev
 	$(INSTALL) -e '.[bench]'

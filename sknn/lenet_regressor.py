@@ -137,7 +137,7 @@ class LeNetRegressor(RegressorEstimatorMixin, LeNetEstimatorMixin, BaseTorchEsti
         Number of images seen in training.
     n_features_in_ : int
         Number of pixels of an image, all channels counted.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X has names that are all strings.
     n_outputs_ : int
         Number of raw scores per image.

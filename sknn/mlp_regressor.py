@@ -118,7 +118,7 @@ class MLPTorchRegressor(RegressorEstimatorMixin, MLPEstimatorMixin, BaseTorchEst
         Number of rows seen in training.
     n_features_in_ : int
         Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X has names that are all strings.
     n_layers_ : int
         Number of layers, the input and the output counted.

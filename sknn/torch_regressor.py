@@ -16,7 +16,7 @@ class TorchRegressor(RegressorEstimatorMixin, ModuleEstimatorMixin, BaseTorchEst
     Parameters
     ----------
     module : nn.Module class, function that returns a module, nn.Module or None, default=None
-        The network, from rows (n, *input_shape) to raw scores (n, n_outputs): one for each column
+        The network, from rows `(n, *input_shape)` to raw scores (n, n_outputs): one for each column
         of y. A class or a function is called with `n_features_in` and `n_outputs`, as far as it
         has parameters of these names or others without a default, and with `module_params`. A module is copied, and
         trained on from its weights. None is `sknn.modules.MLP`.
@@ -112,7 +112,7 @@ class TorchRegressor(RegressorEstimatorMixin, ModuleEstimatorMixin, BaseTorchEst
         Number of rows seen in training.
     n_features_in_ : int
         Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X has names that are all strings.
     n_outputs_ : int
         Number of raw scores per row.

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 
 import pytest
 from numpydoc.docscrape import NumpyDocString
@@ -63,6 +64,7 @@ def is_ours(value):
     return (getattr(inspect.unwrap(value), "__module__", None) or "").split(".")[0] == "sknn"
 
 
+API_PAGE = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 PUBLIC = public_objects()
 CLASSES = [name for name, value in PUBLIC.items() if inspect.isclass(value)]
 
@@ -149,6 +151,11 @@ def test_something_is_public():
     assert sknn.__all__
     assert CLASSES
     assert set(sknn.__all__) <= set(dir(sknn))
+
+
+def test_api_page_lists_every_public_name():
+    listed = re.findall(r"^ +(sknn\.[\w.]+)$", API_PAGE.read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(name for name, value in PUBLIC.items() if "." not in value.__qualname__)
 
 
 def sloppy(first, second=1, third="a", fourth=None, fifth=(1,)):

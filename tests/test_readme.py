@@ -1,7 +1,8 @@
-"""The README is a program: its blocks run in order, print what it says, and call commands that exist.
+"""The README and each page of docs are programs: their blocks run in order, and print what they say.
 
 A `python` block runs in the namespace of those before it; a `text` block right after one is what it prints, where
-`...` stands for anything. `<!-- needs mnist -->` above a block runs it only where the images are.
+`...` stands for anything. `<!-- needs mnist -->` above a block runs it only where the images are. Commands that are
+named exist.
 """
 
 import doctest
@@ -21,14 +22,14 @@ BLOCK = re.compile(
 )
 COMPARE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-# A process of its own: classes of the README belong to a real __main__, so that they pickle as a reader's would.
+# A process of its own: classes of a page belong to a real __main__, so that they pickle as a reader's would.
 RUNNER = """
 import contextlib, io, json, sys
 given = json.loads(sys.stdin.read())
 printed = []
 for line, code in given["blocks"]:
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        # Blank lines let a traceback show the README's own line.
+        # Blank lines let a traceback show the page's own line.
         exec(compile("\\n" * line + code, given["file"], "exec"), globals())
     printed.append(out.getvalue())
 print(json.dumps(printed))
@@ -56,7 +57,7 @@ def python_blocks(text):
 
 
 def run_blocks(blocks, folder, file="README.md"):
-    """Return what each block prints; raise AssertionError with the README's line where one fails."""
+    """Return what each block prints; raise AssertionError with the page's line where one fails."""
     task = {"file": str(file), "blocks": [(block.line, block.code) for block in blocks]}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", RUNNER],
@@ -70,14 +71,14 @@ def run_blocks(blocks, folder, file="README.md"):
         return json.loads(done.stdout.splitlines()[-1])
     lines = [int(line) for line in re.findall(rf'File "{re.escape(str(file))}", line (\d+)', done.stderr)]
     failed = [block.code for block in blocks if lines and block.line < lines[0] <= block.line + block.code.count("\n")]
-    raise AssertionError(f"this block of the README fails:\n\n{''.join(failed)}\n{done.stderr}")
+    raise AssertionError(f"this block of {file} fails:\n\n{''.join(failed)}\n{done.stderr}")
 
 
 def differences(blocks, printed):
-    """Yield a message for every block that prints something else than the README shows."""
+    """Yield a message for every block that prints something else than the page shows."""
     for block, got in zip(blocks, printed, strict=True):
         if block.output is not None and not doctest.OutputChecker().check_output(block.output, got, COMPARE):
-            yield f"this block of the README:\n\n{block.code}\nshows:\n{block.output}\nbut prints:\n{got}"
+            yield f"this block:\n\n{block.code}\nshows:\n{block.output}\nbut prints:\n{got}"
 
 
 def unknown_targets(text, makefile):
@@ -90,25 +91,30 @@ def unknown_targets(text, makefile):
     return named - set(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE))
 
 
-@pytest.fixture(scope="module")
-def readme():
-    return (ROOT / "README.md").read_text("utf-8")
+PAGES = [path.relative_to(ROOT).as_posix() for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
+EXECUTED = [page for page in PAGES if python_blocks((ROOT / page).read_text("utf-8"))]
 
 
-def test_blocks_run_and_print_what_is_shown(readme, tmp_path, request):
-    blocks = python_blocks(readme)
-    assert blocks, "README.md has no ```python block: nothing shows that it tells the truth"
+def test_readme_and_guide_are_executed():
+    assert "README.md" in EXECUTED
+    assert [page for page in EXECUTED if page.startswith("docs/guide/")]
+
+
+@pytest.mark.parametrize("page", EXECUTED)
+def test_blocks_run_and_print_what_is_shown(page, tmp_path, request):
+    blocks = python_blocks((ROOT / page).read_text("utf-8"))
     if any(block.needs_images for block in blocks):
         try:
             request.getfixturevalue("mnist")
         except pytest.skip.Exception:
             blocks = [block for block in blocks if not block.needs_images]
-    wrong = list(differences(blocks, run_blocks(blocks, tmp_path, ROOT / "README.md")))
+    wrong = list(differences(blocks, run_blocks(blocks, tmp_path, ROOT / page)))
     assert not wrong, "\n\n".join(wrong)
 
 
-def test_named_make_targets_exist(readme):
-    assert unknown_targets(readme, (ROOT / "Makefile").read_text("utf-8")) == set()
+@pytest.mark.parametrize("page", PAGES)
+def test_named_make_targets_exist(page):
+    assert unknown_targets((ROOT / page).read_text("utf-8"), (ROOT / "Makefile").read_text("utf-8")) == set()
 
 
 SAMPLE = """\

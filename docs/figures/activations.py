@@ -1,0 +1,3 @@
+from sknn.inspection import ActivationDisplay
+
+ActivationDisplay.from_names()
