@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: `make docs`, without a network and with warnings as errors."""
+"""How Sphinx builds the site: without a network, and with warnings as errors."""
 
 import inspect
 
@@ -19,6 +19,8 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 default_role = "literal"  # what docstrings write in single backticks
+smartquotes = False  # names of values are in plain quotes, to be copied
+toc_object_entries_show_parents = "hide"
 templates_path = ["_templates"]
 
 # Every heading down to the third level can be linked to.
@@ -61,13 +63,17 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "logo": {"text": "sknn"},
+    "header_links_before_dropdown": 4,
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }
-html_sidebars = {page: [] for page in ("getting_started", "api", "faq", "design", "performance", "changelog")}
+html_sidebars = {
+    page: []
+    for page in ("getting_started", "api", "faq", "design", "performance", "changelog")
+}
 
 
 def skip_what_others_document(app, what, name, obj, skip, options):

@@ -1,10 +1,9 @@
-import numpy as np
 from sklearn.datasets import load_digits
 
 from sknn import LeNetClassifier
 from sknn.inspection import FeatureMapDisplay
 
 digits = load_digits()
-images = digits.images.astype(np.uint8)
-lenet = LeNetClassifier(max_iter=10, random_state=0).fit(images, digits.target)
-FeatureMapDisplay.from_estimator(lenet, images[3:5])
+lenet = LeNetClassifier(max_iter=10, dtype="float32", random_state=0)
+lenet.fit(digits.images, digits.target)
+FeatureMapDisplay.from_estimator(lenet, digits.images[3:5])

@@ -8,8 +8,10 @@ from sknn.inspection import LossCurveDisplay
 class Deep(nn.Module):
     def __init__(self, n_features_in, n_outputs, depth=4, residual=True):
         super().__init__()
-        self.enter, self.leave, self.residual = nn.Linear(n_features_in, 16), nn.Linear(16, n_outputs), residual
-        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(16, 16), nn.Tanh()) for _ in range(depth)])
+        self.residual = residual
+        self.enter, self.leave = nn.Linear(n_features_in, 16), nn.Linear(16, n_outputs)
+        blocks = [nn.Sequential(nn.Linear(16, 16), nn.Tanh()) for _ in range(depth)]
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, X):
         X = self.enter(X)
@@ -22,7 +24,9 @@ X, y = load_digits(return_X_y=True)
 networks = {}
 for depth in (4, 16):
     for residual in (False, True):
-        params = {"depth": depth, "residual": residual}
-        network = TorchClassifier(Deep, params, learning_rate="cosine", max_iter=30, dtype="float32", random_state=0)
-        networks[f"{depth} {'residual' if residual else 'plain'} blocks"] = network.fit(X / 16, y)
+        network = TorchClassifier(Deep, {"depth": depth, "residual": residual})
+        network.set_params(learning_rate="cosine", max_iter=30, random_state=0)
+        network.set_params(dtype="float32")
+        name = f"{depth} {'residual' if residual else 'plain'} blocks"
+        networks[name] = network.fit(X / 16, y)
 LossCurveDisplay.from_estimator(networks).ax_.set(yscale="log")

@@ -5,9 +5,11 @@ from sknn import MLPTorchClassifier
 from sknn.model_selection import GridSearchCV
 
 X, y = load_digits(return_X_y=True)
-rates, alphas = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1], [1e-4, 1e-2, 1, 10]
-network = MLPTorchClassifier((30,), learning_rate="onecycle", max_iter=15, random_state=0)
-search = GridSearchCV(network, {"alpha": alphas, "learning_rate_init": rates}, cv=3).fit(X[:600] / 16, y[:600])
+alphas, rates = [1e-4, 1, 10, 100], [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]
+grid = {"alpha": alphas, "learning_rate_init": rates}
+network = MLPTorchClassifier((30,), learning_rate="onecycle", random_state=0)
+search = GridSearchCV(network.set_params(max_iter=25), grid, cv=3)
+search.fit(X[:600] / 16, y[:600])
 
 _, ax = plt.subplots(figsize=(6, 3.5))
 scores = search.cv_results_["mean_test_score"].reshape(len(alphas), len(rates))
