@@ -61,6 +61,7 @@ html_css_files = ["sknn.css"]
 html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 html_copy_source = False
+html_context = {"default_mode": "auto"}  # without it, the theme complains
 html_theme_options = {
     "logo": {"text": "sknn"},
     "header_links_before_dropdown": 4,
@@ -76,12 +77,17 @@ html_sidebars = {
 }
 
 
-def skip_what_others_document(app, what, name, obj, skip, options):
-    """Leave out the members that scikit-learn and torch bring along."""
+# What scikit-learn calls, and users do not.
+HOOKS = {"setup", "teardown", "on_fit_task_begin", "on_fit_task_end"}
+
+
+def skip_what_is_not_for_users(app, what, name, obj, skip, options):
+    """Leave out hooks, and the members that scikit-learn and torch bring along."""
     owner = inspect.unwrap(obj.fget if isinstance(obj, property) else obj)
-    return skip or not (getattr(owner, "__module__", None) or "").startswith("sknn")
+    is_ours = (getattr(owner, "__module__", None) or "").startswith("sknn")
+    return skip or not is_ours or name in HOOKS
 
 
 def setup(app):
     """Connect what the extensions have no setting for."""
-    app.connect("autodoc-skip-member", skip_what_others_document)
+    app.connect("autodoc-skip-member", skip_what_is_not_for_users)
