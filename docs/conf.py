@@ -19,6 +19,7 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 default_role = "literal"  # what docstrings write in single backticks
+highlight_language = "none"  # where a block does not say
 smartquotes = False  # names of values are in plain quotes, to be copied
 toc_object_entries_show_parents = "hide"
 templates_path = ["_templates"]
