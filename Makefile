@@ -30,7 +30,7 @@ doctest: .venv/.test ## run the docstrings' examples and check what they documen
 # Examples and figures are small fits, side by side: see `test`.
 docs: .venv/.docs ## build the documentation site in docs/_build/html
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \
-	$(BIN)/python -m sphinx -j $(WORKERS) --fail-on-warning --keep-going --quiet docs docs/_build/html
+	$(BIN)/python -m sphinx -j $(WORKERS) --fresh-env --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 docs-check: .venv/.docs ## check the built site's links, and open its pages in Chromium
 	$(BIN)/python -m pytest tests/test_docs_site.py

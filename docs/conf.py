@@ -83,10 +83,11 @@ HOOKS = {"setup", "teardown", "on_fit_task_begin", "on_fit_task_end"}
 
 
 def skip_what_is_not_for_users(app, what, name, obj, skip, options):
-    """Leave out hooks, and the members that scikit-learn and torch bring along."""
-    owner = inspect.unwrap(obj.fget if isinstance(obj, property) else obj)
+    """Leave out hooks, fitted attributes, and what the bases of others bring along."""
+    is_property = isinstance(obj, property)
+    owner = inspect.unwrap(obj.fget if is_property else obj)
     is_ours = (getattr(owner, "__module__", None) or "").startswith("sknn")
-    return skip or not is_ours or name in HOOKS
+    return skip or not is_ours or name in HOOKS or (is_property and name.endswith("_"))
 
 
 def setup(app):
