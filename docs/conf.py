@@ -61,6 +61,7 @@ html_static_path = ["_static"]
 html_css_files = ["sknn.css"]
 html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
+html_use_index = False  # the API page lists all names, and the search finds methods
 html_copy_source = False
 html_context = {"default_mode": "auto"}  # without it, the theme complains
 html_theme_options = {
