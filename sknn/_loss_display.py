@@ -161,6 +161,40 @@ class LossCurveDisplay:
             score_name=_score_name(list(networks.values())),
         ).plot(ax=ax)
 
+    @classmethod
+    def from_search(cls, search: Any, *, ax: Any = None) -> Self:
+        """Draw the losses of all candidates of a search.
+
+        Parameters
+        ----------
+        search : sknn.model_selection.GridSearchCV or RandomizedSearchCV
+            A fitted search over a perceptron, alone or at the end of a pipeline, which keeps its `loss_curves_`.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+            The display, drawn: of each candidate the mean over the folds that still train, under its parameters. One
+            without a fold whose fit succeeded has no curve.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If the search kept no losses.
+        """
+        import_pyplot(cls.__name__)
+        if not getattr(search, "loss_curves_", None):
+            raise ValueError(
+                f"{cls.__name__}.from_search needs a fitted search of sknn.model_selection over a perceptron, with the"
+                f" losses of its fits; got {type(search).__name__}."
+            )
+        curves = map(_mean_curve, search.loss_curves_)
+        losses = dict(zip(map(_candidate_name, search.cv_results_["params"]), curves, strict=True))
+        return cls({name: curve for name, curve in losses.items() if curve}).plot(ax=ax)
+
     def _check_lengths(self, curves: Mapping[tuple[str, str], Sequence[float]]) -> None:
         for (name, kind), curve in curves.items():
             if name not in self.losses:
@@ -233,6 +267,19 @@ def _by_name(estimator: Any) -> dict[str, Any]:
     if not networks:
         raise ValueError("There is no estimator whose loss could be drawn: got none.")
     return networks
+
+
+def _candidate_name(parameters: dict[str, Any]) -> str:
+    """Return the parameters of a candidate, without the names of steps where that leaves them apart."""
+    short = [name.rpartition("__")[2] for name in parameters]
+    names = short if len(set(short)) == len(short) else list(parameters)
+    return ", ".join(f"{name}={value}" for name, value in zip(names, parameters.values(), strict=True))
+
+
+def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
+    """Return the mean over the folds that still train, epoch by epoch."""
+    n_epochs = max(map(len, curves))
+    return [float(np.mean([curve[epoch] for curve in curves if epoch < len(curve)])) for epoch in range(n_epochs)]
 
 
 def _score_name(networks: list[Any]) -> str:

@@ -11,7 +11,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import indexable
 from sklearn.utils.validation import _num_samples
 
-from sknn._together import Job, Outcome, can_take_part, fit_all
+from sknn._together import Job, Outcome, can_take_part, fit_all, last_step
 
 
 class StandIn(BaseEstimator):
@@ -110,6 +110,14 @@ class Delivery:
         if outcome.error is not None:
             raise outcome.error
         return outcome.estimator
+
+    def loss_curves(self, n_folds: int) -> list[list[list[float]]]:
+        """Return the losses of the epochs of each fold of each candidate; none where a fit failed."""
+        curves = [
+            list(getattr(last_step(outcome.estimator), "loss_curve_", []) if outcome.error is None else [])
+            for outcome in self.outcomes
+        ]
+        return [curves[first : first + n_folds] for first in range(0, len(curves), n_folds)]
 
     @property
     def seconds(self) -> np.ndarray:

@@ -38,6 +38,7 @@ class _TogetherMixin:
         self : object
             The search, with the fitted attributes that scikit-learn documents.
         """
+        vars(self).pop("loss_curves_", None)  # of a fit before
         if not is_worth_it(self.estimator, params):
             return super().fit(X, y, **params)  # type: ignore[misc]
         self._validate_params()  # type: ignore[attr-defined]
@@ -57,6 +58,7 @@ class _TogetherMixin:
         if isinstance(results.get("best_estimator_"), StandIn):  # it is not where a fit before left one, and this none
             results["best_estimator_"] = results["best_estimator_"].fitted
         vars(self).update(results)
+        self.loss_curves_ = delivery.loss_curves(len(splits))
         return self
 
     def _copy(self, splits: list[Any], **changed: Any) -> Any:
@@ -116,9 +118,16 @@ class GridSearchCV(_TogetherMixin, model_selection.GridSearchCV):
     batch_memory : int, default=None
         Bytes that the networks of one program may take; None is a quarter of what is free.
 
+    Attributes
+    ----------
+    loss_curves_ : list of list of list of float
+        Losses of the epochs of each fold of each candidate, beside the attributes of scikit-learn's search. Where
+        scikit-learn did all fits, there are none.
+
     See Also
     --------
-    sklearn.model_selection.GridSearchCV : The search, its attributes and methods.
+    sklearn.model_selection.GridSearchCV : The search, its other attributes and methods.
+    sknn.inspection.LossCurveDisplay.from_search : Draws those losses.
 
     Examples
     --------
@@ -201,9 +210,16 @@ class RandomizedSearchCV(_TogetherMixin, model_selection.RandomizedSearchCV):
     batch_memory : int, default=None
         Bytes that the networks of one program may take; None is a quarter of what is free.
 
+    Attributes
+    ----------
+    loss_curves_ : list of list of list of float
+        Losses of the epochs of each fold of each candidate, beside the attributes of scikit-learn's search. Where
+        scikit-learn did all fits, there are none.
+
     See Also
     --------
-    sklearn.model_selection.RandomizedSearchCV : The search, its attributes and methods.
+    sklearn.model_selection.RandomizedSearchCV : The search, its other attributes and methods.
+    sknn.inspection.LossCurveDisplay.from_search : Draws those losses.
 
     Examples
     --------

@@ -80,9 +80,14 @@ class _Member:
     progress: Progress
 
 
+def last_step(estimator: Any) -> Any:
+    """Return the estimator at the end of a pipeline, or the estimator itself."""
+    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) and estimator.steps else estimator
+
+
 def can_take_part(estimator: Any) -> bool:
     """Return whether an estimator, or the one at the end of a pipeline, is one that may be fitted among others."""
-    network = estimator.steps[-1][1] if isinstance(estimator, Pipeline) and estimator.steps else estimator
+    network = last_step(estimator)
     return (
         type(network) in _KNOWN
         and network.n_ensemble == 1

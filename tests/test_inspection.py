@@ -15,13 +15,14 @@ from shown_networks import GRAY, X, Y, holders, lenet, mlp, rendered, share_of
 from sklearn.base import clone
 from sklearn.callback import ScoringMonitor
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
+import sknn.model_selection
 from sknn import LeNetClassifier, MLPTorchClassifier, MLPTorchRegressor
 from sknn._activations import ACTIVATIONS
 from sknn.inspection import ActivationDisplay, FeatureMapDisplay, FilterDisplay, LossCurveDisplay, PredictionDisplay
@@ -187,6 +188,29 @@ def test_named_fits_are_told_apart_by_colours_and_kinds_by_line_styles():
     assert list(entries) == ["ours", "theirs", "training loss", "training accuracy", "validation accuracy"]
     assert entries["ours"].get_color() == lines["ours", "validation score"].get_color()
     assert entries["validation accuracy"].get_linestyle() == lines["ours", "validation score"].get_linestyle()
+
+
+def test_candidates_of_a_search_share_the_axes():
+    grid = {"mlptorchclassifier__alpha": [0.1, 10.0], "mlptorchclassifier__learning_rate_init": [1e-3, 1e30]}
+    network = MLPTorchClassifier((5,), max_iter=8, tol=0.05, n_iter_no_change=1, random_state=0)
+    model = make_pipeline(MinMaxScaler(), network)
+    search = sknn.model_selection.GridSearchCV(model, grid, cv=3, error_score=0)
+    with pytest.warns(FitFailedWarning):
+        search.fit(X, Y)
+    display = LossCurveDisplay.from_search(search)
+    names = ["alpha=0.1, learning_rate_init=0.001", "alpha=10.0, learning_rate_init=0.001"]
+    assert [name for name, _ in display.lines_] == names  # the other rate makes weights that are not finite
+    for name, alpha in zip(names, (0.1, 10.0), strict=True):
+        one = clone(model).set_params(mlptorchclassifier__alpha=alpha)
+        curves = [fit[-1].loss_curve_ for fit in cross_validate(one, X, Y, cv=3, return_estimator=True)["estimator"]]
+        expected = [np.mean([curve[i] for curve in curves if i < len(curve)]) for i in range(max(map(len, curves)))]
+        np.testing.assert_array_equal(display.lines_[name, "training loss"].get_ydata(), expected)
+
+
+def test_a_search_that_kept_no_losses_is_told_which_does():
+    search = GridSearchCV(mlp(), {"alpha": [0.1]}, cv=2).fit(X, Y)
+    with pytest.raises(ValueError, match=r"a fitted search of sknn\.model_selection.*got GridSearchCV"):
+        LossCurveDisplay.from_search(search)
 
 
 @pytest.mark.parametrize("n_fits", [7, 12])
