@@ -1,7 +1,12 @@
 """Searches over joblib's backends, a cluster of dask among them, against the same searches in one process."""
 
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import joblib
-import numpy as np
 import pytest
 import sklearn.model_selection
 import torch
@@ -17,33 +22,8 @@ NETWORK = MLPTorchClassifier((5,), max_iter=5, batch_size=40, random_state=0)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        distributed.Client(cluster),
-    ):
-        yield
-
-
-@pytest.fixture(params=["loky", "threading", "dask"])
-def backend(request):
-    if request.param == "dask":
-        request.getfixturevalue("cluster")
-    with joblib.parallel_config(request.param):
-        yield request.param
-
-
-@pytest.mark.parametrize("module", [sknn.model_selection, sklearn.model_selection])
-def test_a_search_comes_to_the_same(module, backend):
-    with joblib.parallel_config("sequential"):
-        expected = sklearn.model_selection.GridSearchCV(NETWORK, GRID, cv=2).fit(X, Y)
-    found = module.GridSearchCV(NETWORK, GRID, cv=2, n_jobs=2).fit(X, Y)
-    for fold in range(2):
-        name = f"split{fold}_test_score"
-        np.testing.assert_array_equal(found.cv_results_[name], expected.cv_results_[name])
-    np.testing.assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
+def scores_of(search):
+    return [search.cv_results_[f"split{fold}_test_score"].tolist() for fold in range(2)]
 
 
 def threads(estimator, X, y):
@@ -52,9 +32,37 @@ def threads(estimator, X, y):
     return max(torch.get_num_threads(), *pools)
 
 
-@pytest.mark.parametrize("backend", ["loky", "dask"], indirect=True)
-def test_workers_together_have_no_more_threads_than_the_machine_has_cores(backend, monkeypatch):
+@pytest.fixture(scope="module")
+def expected():
+    return scores_of(sklearn.model_selection.GridSearchCV(NETWORK, GRID, cv=2).fit(X, Y))
+
+
+@pytest.fixture
+def cores(monkeypatch):
+    """Let every process count its threads by itself."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    found = sklearn.model_selection.cross_val_score(NETWORK, X, Y, cv=4, scoring=threads, n_jobs=2)
-    assert 2 * found.max() <= max(joblib.cpu_count(), 2)
+    return max(joblib.cpu_count(), 2)
+
+
+@pytest.mark.parametrize("module", [sknn.model_selection, sklearn.model_selection])
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_a_search_comes_to_the_same(module, backend, expected):
+    with joblib.parallel_config(backend):
+        found = module.GridSearchCV(NETWORK, GRID, cv=2, n_jobs=2).fit(X, Y)
+    assert scores_of(found) == expected
+
+
+def test_processes_together_have_no_more_threads_than_the_machine_has_cores(cores):
+    with joblib.parallel_config("loky"):
+        found = sklearn.model_selection.cross_val_score(NETWORK, X, Y, cv=4, scoring=threads, n_jobs=2)
+    assert 2 * found.max() <= cores
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("distributed"), reason="needs dask.distributed")
+def test_a_cluster_of_dask_comes_to_the_same_with_no_more_threads_than_cores(expected, cores):
+    script = Path(__file__).with_name("searches_on_dask.py")
+    command = [sys.executable, "-W", "ignore", str(script)]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    assert told["sknn.model_selection"] == told["sklearn.model_selection"] == expected
+    assert 2 * told["threads"] <= cores

@@ -61,7 +61,7 @@ def test_check_passes(estimator, check):
 
 @pytest.mark.parametrize("estimator", [sknn.MLPTorchClassifier, sknn.MLPTorchRegressor])
 def test_ensembles_pass_as_well(estimator):
-    results = check_estimator(estimator(n_ensemble=3), on_fail=None, on_skip=None)
+    results = check_estimator(estimator(n_ensemble=2), on_fail=None, on_skip=None)
     assert len(results) >= len(CHECKS[estimator]) - len(BEYOND)
     assert {result["status"] for result in results} == {"passed"}
 
