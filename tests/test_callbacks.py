@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknn import MLPTorchClassifier, MLPTorchRegressor
-from sknn.callbacks import EarlyStoppingOnMetric, EpochLog, LivePlot, TensorBoard
+from sknn.callbacks import Checkpoint, EarlyStoppingOnMetric, EpochLog, LivePlot, TensorBoard
 
 X, Y = load_iris(return_X_y=True)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -267,10 +267,11 @@ def make(kind, folder):
         EpochLog: lambda: EpochLog(io.StringIO()),
         LivePlot: LivePlot,
         EarlyStoppingOnMetric: lambda: EarlyStoppingOnMetric("accuracy", n_iter_no_change=10**6),
+        Checkpoint: lambda: Checkpoint(folder),
     }[kind]()
 
 
-every_callback = pytest.mark.parametrize("kind", [EpochLog, LivePlot, EarlyStoppingOnMetric, TensorBoard])
+every_callback = pytest.mark.parametrize("kind", [EpochLog, LivePlot, EarlyStoppingOnMetric, Checkpoint, TensorBoard])
 every_observer = pytest.mark.parametrize("kind", [EpochLog, LivePlot, TensorBoard])
 
 
@@ -349,7 +350,8 @@ def test_all_together_in_a_parallel_search_of_pipelines(capsys, tmp_path):
     stopping, log, monitor = EarlyStoppingOnMetric("accuracy"), io.StringIO(), ScoringMonitor(scoring="accuracy")
     bare = clone(search).fit(X, Y)
     with_events = [TensorBoard(tmp_path)] if importlib.util.find_spec("tensorboard") else []
-    network.set_callbacks(EpochLog(log), LivePlot(), stopping, monitor, *with_events)
+    checkpoint = Checkpoint(tmp_path / "checkpoints", every=5)
+    network.set_callbacks(EpochLog(log), LivePlot(), stopping, checkpoint, monitor, *with_events)
     search.set_params(n_jobs=2).set_callbacks(ProgressBar()).fit(X, Y)
     assert "100%" in capsys.readouterr().out
     # Accuracy is what the network itself goes by.
