@@ -1,9 +1,9 @@
 """Checkpoint: a killed fit goes on where it was."""
 
 import os
-import re
+import threading
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from sklearn.utils._param_validation import Interval, validate_params
 
 from sknn._epoch_callback import EpochCallback, lineage
+from sknn._fingerprint import fingerprint
 from sknn._progress import Progress
 from sknn._solvers import SOLVERS
 
@@ -98,8 +99,8 @@ class Checkpoint(EpochCallback):
         place = self._fits[context.parent]
         standing, progress = place.progress.standing, place.progress
         if place.path is None:
-            name = f"{type(estimator).__name__}_{standing.fingerprint(_describe(estimator))[:16]}{place.suffix}.pt"
-            place.path = self.folder / name
+            place.path = self.folder / f"{_name(estimator, progress)}{place.suffix}.pt"
+            _remove_unfinished_of_the_dead(place.path)
             saved = _read(place.path)
             if saved is not None:
                 standing.load_state(saved["standing"])
@@ -142,16 +143,38 @@ class Checkpoint(EpochCallback):
         return _Place(estimator._progress, "".join(f"_{task.task_id}" for task in tasks))
 
 
-def _describe(estimator: Any) -> str:
-    """Return what decides a fit, beside its rows and the weights that it begins with."""
+def _name(estimator: Any, progress: Progress) -> str:
+    """Return what is the same for the same fit in every process, and another for any other."""
     parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name != "verbose"}
-    device = estimator._progress.standing.parameters.data.device
-    # Where functions and modules are in memory is another matter in each process.
-    return re.sub(r" at 0x[0-9a-f]+", "", f"{version('sknn-torch')} {device} {parameters}")
+    standing: Any = progress.standing
+    scorings = [scoring for scoring, _ in progress.scores_of_callbacks]
+    given = (standing.beginning, len(progress.loss_curve) - progress.n_iter, scorings)
+    digest = fingerprint([_version(), str(standing.parameters.data.device), parameters, *given])
+    return f"{type(estimator).__name__}_{digest[:16]}"
+
+
+def _version() -> str:
+    try:
+        return version("sknn-torch")
+    except PackageNotFoundError:  # run from its source
+        return ""
 
 
 def _unfinished(path: Path) -> Path:
-    return path.with_suffix(".tmp")
+    """Return where this thread writes; another may be in the same fit."""
+    return path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
+
+
+def _remove_unfinished_of_the_dead(path: Path) -> None:
+    if os.name != "posix":  # to ask for a process is to end it elsewhere
+        return
+    for unfinished in path.parent.glob(f"{path.stem}.*.tmp"):
+        try:
+            os.kill(int(unfinished.suffixes[-2][1:].partition("-")[0]), 0)
+        except ProcessLookupError:
+            unfinished.unlink(missing_ok=True)
+        except OSError:  # it lives, and is somebody else's
+            continue
 
 
 def _replace(path: Path, saved: dict[str, Any]) -> None:

@@ -137,6 +137,7 @@ class EarlyStoppingOnMetric(EpochCallback):
         """
         if context in self._fits:
             course = self._fits[context]
+            course.judge(self.tol)  # an interrupted fit may have none but those that a checkpoint brought
             self.scores_, self.best_score_, self.best_epoch_ = course.scores, course.best, course.best_epoch
             return False
         progress = ended_epoch(estimator, context)
@@ -156,5 +157,5 @@ class EarlyStoppingOnMetric(EpochCallback):
                 " set early_stopping=True and n_iter_no_change=np.inf, which holds out a part of X."
             )
         course = _Course(check_scoring(estimator, self.scoring), rows)
-        estimator._progress.scores_of_callbacks.append(course.scores)
+        estimator._progress.scores_of_callbacks.append((self.scoring, course.scores))
         return course

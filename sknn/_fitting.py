@@ -22,7 +22,7 @@ from sknn._input import check_weight_sum
 from sknn._lbfgs import minimize_lbfgs
 from sknn._losses import LINKS, Loss
 from sknn._progress import GivenRows, Progress
-from sknn._samples import DenseRows, HostRows, Samples, pass_slices
+from sknn._samples import DenseRows, HostRows, Samples, pass_slices, to_tensor
 from sknn._solvers import SCHEDULES, Solver, SolverOptions
 from sknn._standing import Standing
 from sknn._steps import Step, choose_step
@@ -45,7 +45,7 @@ class ScoredRows:
         order = torch.from_numpy(self.rows).to(self.X.device)
         for part in pass_slices(len(self.rows), self.X.row_size):
             X = self.X[order[part]]
-            yield X, None if self.weight is None else torch.from_numpy(self.weight[part]).to(X)
+            yield X, None if self.weight is None else to_tensor(self.weight[part]).to(X)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Fit:
             if scored is not None:
                 for X, weight in scored.batches():
                     yield from (X,) if weight is None else (X, weight)
-                yield torch.from_numpy(scored.y)
+                yield to_tensor(scored.y)
         yield from (self.samples.y,) if self.samples.weight is None else (self.samples.y, self.samples.weight)
 
     def learners(self, states: Sequence[TrainState]) -> list[Learner]:

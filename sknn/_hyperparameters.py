@@ -100,7 +100,7 @@ class HyperparametersMixin:
             learning_rate=self.learning_rate,
             learning_rate_init=float(self.learning_rate_init),
             lowers_rate=self.solver == "sgd",
-            power_t=self.power_t,
+            power_t=float(self.power_t),
             max_iter=self._n_epochs(math.ceil(n_rows / batch_size)),
             max_fun=self.max_fun,
             shuffle=self.shuffle,

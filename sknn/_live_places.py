@@ -170,7 +170,12 @@ class _Window(Place):
 
 
 def _axes_of_a_window() -> Any:
-    return import_pyplot("LivePlot").subplots(figsize=(6.4, 4), layout="constrained")[1]
+    plt = import_pyplot("LivePlot")
+    current = plt.gcf() if plt.get_fignums() else None
+    ax = plt.subplots(figsize=(6.4, 4), layout="constrained")[1]
+    if current is not None:  # what the user draws next still belongs there
+        plt.figure(current.number)
+    return ax
 
 
 @functools.cache

@@ -192,7 +192,7 @@ class LossCurveDisplay:
                 f" losses of its fits; got {type(search).__name__}."
             )
         curves = map(_mean_curve, search.loss_curves_)
-        losses = dict(zip(map(_candidate_name, search.cv_results_["params"]), curves, strict=True))
+        losses = dict(zip(_candidate_names(search.cv_results_["params"]), curves, strict=True))
         return cls({name: curve for name, curve in losses.items() if curve}).plot(ax=ax)
 
     def _check_lengths(self, curves: Mapping[tuple[str, str], Sequence[float]]) -> None:
@@ -269,11 +269,16 @@ def _by_name(estimator: Any) -> dict[str, Any]:
     return networks
 
 
-def _candidate_name(parameters: dict[str, Any]) -> str:
-    """Return the parameters of a candidate, without the names of steps where that leaves them apart."""
-    short = [name.rpartition("__")[2] for name in parameters]
-    names = short if len(set(short)) == len(short) else list(parameters)
-    return ", ".join(f"{name}={value}" for name, value in zip(names, parameters.values(), strict=True))
+def _candidate_names(candidates: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the parameters of each candidate, without the names of steps where that leaves them apart."""
+    full = [", ".join(f"{name}={value}" for name, value in parameters.items()) for parameters in candidates]
+    short = [
+        ", ".join(f"{name.rpartition('__')[2]}={value}" for name, value in parameters.items())
+        for parameters in candidates
+    ]
+    if len(set(short)) == len(short):
+        return short
+    return full if len(set(full)) == len(full) else [f"{i}: {name}" for i, name in enumerate(full)]
 
 
 def _mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:

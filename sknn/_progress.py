@@ -33,7 +33,7 @@ class Progress:
         self.epoch: Epoch | None = None
         self.interrupted = False
         self.standing: Standing | None = None
-        self.scores_of_callbacks: list[list[float]] = []
+        self.scores_of_callbacks: list[tuple[Any, list[float]]] = []  # what they are, and those of each epoch
         self.validation_rows: Callable[[], GivenRows | None] = lambda: None
         self._verbose = False
         self._running: np.ndarray | slice = slice(None)
@@ -117,7 +117,7 @@ class Progress:
             "n_iter": self.n_iter,
             "loss_curve": self.loss_curve,
             "validation_scores": self.validation_scores,
-            "scores_of_callbacks": self.scores_of_callbacks,
+            "scores_of_callbacks": [scores for _, scores in self.scores_of_callbacks],
             "kept": [weight.cpu() for weight in self._kept],
         }
 
@@ -126,7 +126,8 @@ class Progress:
         self.n_iter, self.loss_curve, self.validation_scores = (
             state[name] for name in ("n_iter", "loss_curve", "validation_scores")
         )
-        for scores, saved in zip(self.scores_of_callbacks, state["scores_of_callbacks"], strict=True):
+        self.loss = self.loss_curve[-1]
+        for (_, scores), saved in zip(self.scores_of_callbacks, state["scores_of_callbacks"], strict=True):
             scores[:] = saved
         self._kept = state["kept"]
 

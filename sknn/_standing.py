@@ -1,6 +1,6 @@
 """Where a fit stands: what another process needs to go on with it, as tensors, numbers and lists of them."""
 
-import hashlib
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sknn._fingerprint import fingerprint
 from sknn._parameters import FlatParameters, Snapshot
 from sknn._solvers import Solver
 from sknn._train import TrainState
@@ -35,7 +36,10 @@ class Standing:
             "weights": _on_cpu(self.parameters.snapshot()),
             "best": best,
             "solver": self.solver.state(),
-            "memory": asdict(self.memory),
+            # numpy's numbers would not be read again: no code may come out of a file.
+            "memory": {
+                name: getattr(value, "item", lambda v=value: v)() for name, value in asdict(self.memory).items()
+            },
             "generators": [generator.get_state() for generator in self.generators],
         }
 
@@ -51,14 +55,10 @@ class Standing:
         for generator, saved in zip(self.generators, state["generators"], strict=True):
             generator.set_state(saved)
 
-    def fingerprint(self, description: str) -> str:
-        """Return what tells this fit from others, of such a description or with other weights to begin with or rows."""
-        digest = hashlib.sha256(description.encode())
-        for tensor in self.contents():
-            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-            copied = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-            digest.update(copied.view(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+    @functools.cached_property
+    def beginning(self) -> str:
+        """Tell this fit from those with other weights to begin with, another memory of fits before, or other rows."""
+        return fingerprint(asdict(self.memory), self.contents())
 
 
 def _on_cpu(snapshot: Snapshot) -> list[Tensor]:

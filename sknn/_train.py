@@ -120,6 +120,8 @@ def _train(
             for k, learner in enumerate(learners):
                 state = learner.state
                 if state.stopped:
+                    if kept is not None:  # it moved on in the buffer
+                        step.parameters.restore(kept, k)
                     continue
                 state.n_seen += len(learner.rows)
                 state.n_epochs += 1

@@ -350,7 +350,8 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
     def _publish(self, fit: Fit, attributes: dict[str, Any]) -> None:
         """Set the fitted attributes, unless the weights are not finite, or never were and early stopping undid them."""
         scores = (attributes["validation_scores_"] or [])[len(attributes["loss_curve_"]) - attributes["n_iter_"] :]
-        undone = fit.recipe.stop_on_score and scores and np.isnan(scores).all()
+        unscored = np.isnan(scores).all() or attributes["best_validation_score_"] == -np.inf  # that of some member
+        undone = fit.recipe.stop_on_score and scores and unscored
         if undone or not all(parameter.isfinite().all() for parameter in fit.module.parameters()):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"

@@ -134,7 +134,7 @@ class LeNetClassifier(ClassifierEstimatorMixin, LeNetEstimatorMixin, BaseTorchEs
     validation_scores_ : list of float or None
         Accuracy of the validation rows after each epoch, if there are any.
     best_validation_score_ : float or None
-        The best of them.
+        The best of them; of several networks, the mean of the best of each.
     n_iter_ : int
         Number of epochs of the last fit.
     t_ : int

@@ -31,6 +31,7 @@ FLOORS = {
     "_small": 2.3,
     "_steps": 2.4,
     "_train": 2.6,
+    "_fingerprint": 2.7,
     "_standing": 2.8,
     "_lbfgs": 2.6,
     # 3 contract

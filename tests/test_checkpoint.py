@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,82 @@ def test_another_fit_begins_anew(parameters, given, tmp_path):
     assert checkpoint.n_epochs_before_ == 0
     again.set_params(verbose=True).fit(X, Y)
     assert checkpoint.n_epochs_before_ == 6
+
+
+class Weighted:
+    """A loss with a number that its repr does not show."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, scores, y):
+        return self.factor * nn.functional.cross_entropy(scores, y, reduction="none")
+
+
+def scaled(n_features_in, n_outputs, scale):
+    return nn.Sequential(nn.Linear(n_features_in, n_outputs), nn.Threshold(float(scale.mean()), 0.0))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"loss": Weighted(1.0)}, {"loss": Weighted(3.0)}),
+        ({"loss": nn.CrossEntropyLoss(reduction="none")},
+         {"loss": nn.CrossEntropyLoss(reduction="none", label_smoothing=0.3)}),
+        ({"module": scaled, "module_params": {"scale": np.zeros(2000)}},
+         {"module": scaled, "module_params": {"scale": np.eye(1, 2000, 1000)[0] * -2000}}),
+    ],
+    ids=["attribute of a loss", "option of a loss", "number in an array"],
+)  # fmt: skip
+def test_what_a_repr_does_not_show_makes_another_fit(first, second, tmp_path):
+    one, other = (
+        TorchClassifier(**{"module": Dropping, **parameters}, max_iter=9, random_state=0)
+        for parameters in (first, second)
+    )
+    checkpoint = Checkpoint(tmp_path)
+    again = fail(one, [checkpoint], X, Y)
+    assert_equal_fits(clone(other).set_callbacks(checkpoint).fit(X, Y), clone(other).fit(X, Y))
+    assert checkpoint.n_epochs_before_ == 0
+    assert_equal_fits(again.fit(X, Y), clone(one).fit(X, Y))
+    assert checkpoint.n_epochs_before_ == 6
+
+
+def test_another_metric_makes_another_fit(tmp_path):
+    network, more = clone(NETWORK).set_params(learning_rate_init=0.3), {"X_val": X[1::2], "y_val": Y[1::2]}
+    checkpoint, alone, stopping = Checkpoint(tmp_path), *(EarlyStoppingOnMetric("neg_log_loss") for _ in range(2))
+    fail(network, [EarlyStoppingOnMetric("accuracy"), checkpoint], X[::2], Y[::2], **more)
+    expected = clone(network).set_callbacks(alone).fit(X[::2], Y[::2], **more)
+    assert_equal_fits(clone(network).set_callbacks(stopping, checkpoint).fit(X[::2], Y[::2], **more), expected)
+    assert checkpoint.n_epochs_before_ == 0
+    assert stopping.scores_ == alone.scores_
+
+
+def test_numbers_of_numpy_are_read_again(tmp_path):
+    checkpoint = Checkpoint(tmp_path)
+    network = clone(NETWORK).set_params(solver="sgd", learning_rate="invscaling", power_t=np.float64(0.5))
+    assert_equal_fits(fail(network, [checkpoint], X, Y).fit(X, Y), clone(network).fit(X, Y))
+    assert checkpoint.n_epochs_before_ == 6
+
+
+def test_targets_in_any_order_of_memory_are_taken(tmp_path):
+    network = MLPTorchRegressor(max_iter=12, batch_size=40, random_state=0)
+    more = {"X_val": X[:50, 1:], "y_val": X[:50, 0][::-1], "sample_weight_val": WEIGHT[:50][::-1]}
+    again = fail(network, [Checkpoint(tmp_path)], X[:, 1:], X[:, 0], **more)
+    assert_equal_fits(again.fit(X[:, 1:], X[:, 0], **more), clone(network).fit(X[:, 1:], X[:, 0], **more))
+
+
+def test_equal_fits_side_by_side_do_not_disturb_one_another(tmp_path):
+    networks = [clone(NETWORK).set_params(max_iter=30).set_callbacks(Checkpoint(tmp_path)) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        fitted = list(pool.map(lambda network: network.fit(X, Y), networks))
+    for one in fitted:
+        assert_equal_fits(one, clone(NETWORK).set_params(max_iter=30).fit(X, Y))
+
+
+def test_two_folders_have_the_same_fit(tmp_path):
+    first, second = (Checkpoint(tmp_path / name) for name in ("first", "second"))
+    assert_equal_fits(fail(NETWORK, [first, second], X, Y).fit(X, Y), clone(NETWORK).fit(X, Y))
+    assert not list(tmp_path.rglob("*.pt"))
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])

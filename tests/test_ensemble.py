@@ -183,6 +183,42 @@ def test_callbacks_see_one_fit(capsys):
     assert stopping.best_score_ == pytest.approx(-log_loss(Y[1::2], ensemble.predict_proba(X[1::2])), rel=1e-9)
 
 
+def test_a_member_that_never_trained_is_an_error():
+    rows, heights = (X[:, 1:] * 100).astype(np.float32), X[:, 0].astype(np.float32)
+    network = MLPTorchRegressor(
+        hidden_layer_sizes=(1, 1), activation="leaky_relu", solver="sgd", momentum=0.0, nesterovs_momentum=False,
+        learning_rate_init=0.5, max_iter=4, batch_size=10, n_ensemble=4, early_stopping=True, random_state=4,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        network.fit(rows, heights, X_val=rows, y_val=heights)
+
+
+class Copies:
+    """Keep what callbacks see of the network after each epoch."""
+
+    def __init__(self):
+        self.fitted = []
+
+    def setup(self, estimator, context): ...
+
+    def teardown(self, estimator, context): ...
+
+    def on_fit_task_begin(self, estimator, context): ...
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+        if context.task_name == "epoch":
+            self.fitted.append(fitted_estimator)
+
+
+def test_callbacks_see_members_where_they_stopped():
+    ensemble = clone(NETWORK).set_params(n_ensemble=3, tol=0.02, n_iter_no_change=1, max_iter=100)
+    ends = [one.fit(X, Y).n_iter_ for one in alone(ensemble)]
+    assert len(set(ends)) > 1
+    copies = Copies()
+    ensemble.set_callbacks(copies).fit(X, Y)
+    assert_equal_modules(copies.fitted[-1].module_, ensemble.module_)
+
+
 def test_a_search_over_ensembles_is_scikit_learns():
     grid = {"n_ensemble": [1, 3], "alpha": [0.1, 1.0]}
     found, expected = (

@@ -19,7 +19,7 @@ from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 import sknn.model_selection
@@ -205,6 +205,14 @@ def test_candidates_of_a_search_share_the_axes():
         curves = [fit[-1].loss_curve_ for fit in cross_validate(one, X, Y, cv=3, return_estimator=True)["estimator"]]
         expected = [np.mean([curve[i] for curve in curves if i < len(curve)]) for i in range(max(map(len, curves)))]
         np.testing.assert_array_equal(display.lines_[name, "training loss"].get_ydata(), expected)
+
+
+def test_candidates_of_one_short_name_keep_the_names_of_their_steps():
+    model = Pipeline([("a", MinMaxScaler()), ("b", MinMaxScaler()), ("network", MLPTorchClassifier((5,), max_iter=2))])
+    grid = [{"a__clip": [True]}, {"b__clip": [True]}]
+    search = sknn.model_selection.GridSearchCV(model.set_params(network__random_state=0), grid, cv=2).fit(X, Y)
+    display = LossCurveDisplay.from_search(search)
+    assert [name for name, _ in display.lines_] == ["a__clip=True", "b__clip=True"]
 
 
 def test_a_search_that_kept_no_losses_is_told_which_does():
