@@ -25,7 +25,7 @@ class LivePlot(EpochCallback):
 
     Parameters
     ----------
-    max_share : float, default=0.05
+    max_share : float, default=0.03
         The share of time that drawing may take, in (0, 1]: epochs for which there is no time are drawn with a later
         one. The end of a fit is then drawn when the cell of a notebook ends, or when `plt.show()` shows the window.
 
@@ -59,7 +59,7 @@ class LivePlot(EpochCallback):
     """
 
     @validate_params({"max_share": [Interval(Real, 0, 1, closed="right")]}, prefer_skip_nested_validation=True)
-    def __init__(self, *, max_share: float = 0.05) -> None:
+    def __init__(self, *, max_share: float = 0.03) -> None:
         super().__init__()
         import_pyplot(type(self).__name__)
         self.max_share = max_share
