@@ -93,7 +93,7 @@ class LeNetEstimatorMixin:
             If there is no layer of that name.
         """
         check_is_fitted(self)
-        first: Any = members_of(self.module_)[0]
+        first = self._first
         maps = self._pass_forward(lambda X: first.network.feature_maps(first.images(X), layer), X)
         return maps.contiguous().cpu().numpy()
 
@@ -119,14 +119,17 @@ class LeNetEstimatorMixin:
         convolutions = FEATURE_LAYERS[::2]
         if layer not in convolutions:
             raise ValueError(f"layer must be one of {list(convolutions)}, got {layer!r}.")
-        first: Any = members_of(self.module_)[0]
-        return getattr(first.network, layer).weight.detach().cpu().numpy().copy()
+        return getattr(self._first.network, layer).weight.detach().cpu().numpy().copy()
 
     def _input(self, attribute: str) -> ImageInput:
         if "module_" not in vars(self):
             raise AttributeError(f"This {type(self).__name__} has no attribute {attribute!r} before it is fitted.")
-        first: Any = members_of(self.module_)[0]
-        return first.images
+        return self._first.images
+
+    @property
+    def _first(self) -> Any:
+        """The network, of several the first."""
+        return members_of(self.module_)[0]
 
     def _as_rows(self, X: Any, *, reset: bool) -> Any:
         """Return images of any layout as rows of pixels; with `reset`, their shape is learned."""
