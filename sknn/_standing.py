@@ -36,10 +36,7 @@ class Standing:
             "weights": _on_cpu(self.parameters.snapshot()),
             "best": best,
             "solver": self.solver.state(),
-            # numpy's numbers would not be read again: no code may come out of a file.
-            "memory": {
-                name: getattr(value, "item", lambda v=value: v)() for name, value in asdict(self.memory).items()
-            },
+            "memory": asdict(self.memory),
             "generators": [generator.get_state() for generator in self.generators],
         }
 
