@@ -4,7 +4,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from types import FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,9 @@ def _parts(value: Any, above: set[int]) -> Iterator[bytes]:
         yield repr(value).encode()
     elif isinstance(value, Tensor):
         yield from _of_tensor(value)
-    elif isinstance(value, np.ndarray | np.generic) and not np.asarray(value).dtype.hasobject:
-        yield from _of_tensor(torch.frombuffer(bytearray(np.asarray(value).tobytes() or b"\0"), dtype=torch.uint8))
-        yield f"{np.asarray(value).dtype} {np.shape(value)}".encode()
+    elif isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+        yield f"{value.dtype} {value.shape}".encode()
+        yield value.tobytes()
     elif isinstance(value, set | frozenset):
         yield from sorted(fingerprint(element).encode() for element in value)
     elif isinstance(value, type):
@@ -57,12 +57,14 @@ def _contents(value: Any) -> Iterable[Any]:
     if isinstance(value, functools.partial):
         return [value.func, value.args, value.keywords]
     if isinstance(value, FunctionType):
-        code = value.__code__
-        constants = [constant for constant in code.co_consts if not hasattr(constant, "co_code")]
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        return [value.__module__, value.__qualname__, code.co_code, constants, value.__defaults__, cells]
-    if hasattr(value, "__self__") and hasattr(value, "__name__"):  # a method, or a function of a library
-        return [value.__name__]
+        return [value.__module__, value.__qualname__, value.__code__, value.__defaults__, value.__kwdefaults__, cells]
+    if isinstance(value, CodeType):
+        return [value.co_code, value.co_names, value.co_consts]
+    if isinstance(value, MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, BuiltinFunctionType):
+        return [value.__qualname__]
     return [vars(value) if hasattr(value, "__dict__") else re.sub(r" at 0x[0-9a-f]+", "", repr(value))]
 
 

@@ -188,10 +188,12 @@ def scaled(n_features_in, n_outputs, scale):
         ({"loss": Weighted(1.0)}, {"loss": Weighted(3.0)}),
         ({"loss": nn.CrossEntropyLoss(reduction="none")},
          {"loss": nn.CrossEntropyLoss(reduction="none", label_smoothing=0.3)}),
+        ({"loss": lambda scores, y: nn.functional.cross_entropy(scores, y, reduction="none")},
+         {"loss": lambda scores, y: nn.functional.multi_margin_loss(scores, y, reduction="none")}),
         ({"module": scaled, "module_params": {"scale": np.zeros(2000)}},
          {"module": scaled, "module_params": {"scale": np.eye(1, 2000, 1000)[0] * -2000}}),
     ],
-    ids=["attribute of a loss", "option of a loss", "number in an array"],
+    ids=["attribute of a loss", "option of a loss", "name in a function", "number in an array"],
 )  # fmt: skip
 def test_what_a_repr_does_not_show_makes_another_fit(first, second, tmp_path):
     one, other = (
