@@ -18,6 +18,9 @@ from sknn._loss_display import LossCurveDisplay
 _BARS = "▁▂▃▄▅▆▇█"
 _MOST_BARS = 40
 
+# Of a live picture, which matplotlib would take as long to lay out as to draw.
+_SIZE, _MARGINS = (6.4, 4), {"left": 0.15, "right": 0.85, "bottom": 0.13, "top": 0.96}
+
 
 class Curves(NamedTuple):
     """What there is to see of a fit."""
@@ -134,7 +137,7 @@ def _axes_of_no_window() -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    return FigureCanvasAgg(Figure(figsize=(6.4, 4), layout="constrained")).figure.add_subplot()
+    return FigureCanvasAgg(Figure(figsize=_SIZE)).figure.subplots(gridspec_kw=_MARGINS)
 
 
 def _png(figure: Any) -> bytes:
@@ -172,7 +175,7 @@ class _Window(Place):
 def _axes_of_a_window() -> Any:
     plt = import_pyplot("LivePlot")
     current = plt.gcf() if plt.get_fignums() else None
-    ax = plt.subplots(figsize=(6.4, 4), layout="constrained")[1]
+    ax = plt.subplots(figsize=_SIZE, gridspec_kw=_MARGINS)[1]
     if current is not None:  # what the user draws next still belongs there
         plt.figure(current.number)
     return ax
