@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 DTYPES = ("auto", "float32", "float64", "bfloat16")
 
@@ -126,7 +126,8 @@ def _one_product_thread() -> Iterator[None]:
     global _product_scopes, _product_limit
     with _thread_lock:
         if _product_scopes == 0:
-            _product_limit = _thread_pools().limit(limits=1, user_api="blas")
+            with _control_of_pools():
+                _product_limit = _thread_pools().limit(limits=1, user_api="blas")
         _product_scopes += 1
     try:
         yield
@@ -134,7 +135,20 @@ def _one_product_thread() -> Iterator[None]:
         with _thread_lock:
             _product_scopes -= 1
             if _product_scopes == 0:
-                _product_limit.restore_original_limits()
+                with _control_of_pools():
+                    _product_limit.restore_original_limits()
+
+
+@contextmanager
+def _control_of_pools() -> Iterator[None]:
+    """Let this thread set limits: from 3.8 on threadpoolctl ignores all threads but the one that set one first."""
+    clear = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if clear is None:
+        yield
+        return
+    clear(force=True)
+    yield
+    clear(force=True)
 
 
 @functools.cache

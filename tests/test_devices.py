@@ -161,6 +161,37 @@ def test_fit_changes_no_global_state():
     assert list(warnings.filters) == before
 
 
+def test_products_take_one_thread_in_other_threads_too():
+    """Also after a fit of the main thread, and where the scope that ends last is another thread's."""
+    first_is_in, second_is_in, first_is_out = threading.Event(), threading.Event(), threading.Event()
+
+    def first():
+        with compute_scope(SMALL, CPU):
+            first_is_in.set()
+            second_is_in.wait(60)
+            seen = product_threads()
+        first_is_out.set()
+        return seen
+
+    def second():
+        first_is_in.wait(60)
+        with compute_scope(SMALL, CPU):
+            second_is_in.set()
+            first_is_out.wait(60)
+            return product_threads()
+
+    with threadpool_limits(2, user_api="blas"):
+        outside = product_threads()
+        with compute_scope(SMALL, CPU):
+            assert product_threads() == {1}
+        with ThreadPoolExecutor(2) as pool:
+            assert [task.result() for task in [pool.submit(first), pool.submit(second)]] == [{1}, {1}]
+            assert product_threads() == outside
+        with threadpool_limits(1, user_api="blas"):
+            assert product_threads() == {1}
+        assert product_threads() == outside
+
+
 def test_random_state_repeats_bit_for_bit_in_threads():
     expected = fit().predict_proba(X)
     with ThreadPoolExecutor(4) as pool:
