@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from sknn._losses import Loss
+from sknn._losses import Loss, joint_loss
 from sknn._parameters import FlatParameters
 from sknn._samples import Batch
 
@@ -37,13 +37,15 @@ class AutogradStep:
     def __init__(
         self,
         modules: Sequence[nn.Module],
-        loss: Loss,
+        loss: Loss | Sequence[Loss],
         *,
         alpha: float | Sequence[float] = 0.0,
         autocast: bool = False,
     ) -> None:
         self.parameters = FlatParameters(modules, joined=self._JOINED)
-        self.modules, self._loss, self._autocast = modules, loss, autocast
+        self.modules, self._autocast = modules, autocast
+        self._losses = [loss] * len(modules) if isinstance(loss, Loss) else list(loss)
+        self._loss = joint_loss(self._losses)
         of_models = [alpha] * len(modules) if isinstance(alpha, float | int) else list(alpha)
         self._alpha, self._penalizes = self.parameters.data.new_tensor(of_models).unsqueeze(1), any(of_models)  # (K, 1)
         self._penalty = torch.empty_like(self.parameters.data)
@@ -65,7 +67,8 @@ class AutogradStep:
         """Return the step of some of the models, whose parameters move to memory of its own."""
         options = {"autocast": True} if self._autocast else {}
         alpha = self._alpha[list(models), 0].tolist()
-        return type(self)([self.modules[k] for k in models], self._loss, alpha=alpha, **options)
+        losses = [self._losses[k] for k in models]
+        return type(self)([self.modules[k] for k in models], losses, alpha=alpha, **options)
 
     def prepared(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Batch:
         """Return rows of one or more batches as the step reads them."""
@@ -83,7 +86,7 @@ class AutogradStep:
         if first:
             self.parameters.grad.zero_()
         values = []
-        for k, module in enumerate(self.modules):
+        for k, (module, loss) in enumerate(zip(self.modules, self._losses, strict=True)):
             if not module.training:
                 module.train()
             # Products round by how their operands lie in memory, which must not depend on a batch's neighbours.
@@ -93,8 +96,8 @@ class AutogradStep:
             share = shares.rows[k, 0]
             scores = raw.detach().to(share.dtype)
             with torch.no_grad():
-                values.append((self._loss.value(scores, y[k]) * share).sum())
-                gradient = self._loss.gradient(scores, y[k]) * share.unsqueeze(-1)
+                values.append((loss.value(scores, y[k]) * share).sum())
+                gradient = loss.gradient(scores, y[k]) * share.unsqueeze(-1)
             raw.backward(gradient.to(raw.dtype))
         return torch.stack(values)
 

@@ -131,11 +131,11 @@ def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def make_step(fits: Sequence[Fit]) -> Step:
-    """Return the step of fits whose modules, losses and batches are alike."""
-    first, alpha = fits[0], [fit.alpha for fit in fits for _ in fit.networks]
+    """Return the step of fits whose modules, targets and batches are alike."""
     networks = [network for fit in fits for network in fit.networks]
-    small = fits_one_thread(first.work, first.device)
-    return choose_step(networks, first.loss, alpha=alpha, autocast=first.autocast, small=small)
+    losses, alpha = zip(*((fit.loss, fit.alpha) for fit in fits for _ in fit.networks), strict=True)
+    small = fits_one_thread(fits[0].work, fits[0].device)
+    return choose_step(networks, losses, alpha=alpha, autocast=fits[0].autocast, small=small)
 
 
 def make_solver(fits: Sequence[Fit], step: Step) -> Solver:

@@ -1,16 +1,17 @@
 """The step of plain multi-layer perceptrons: forward and backward by hand, into memory that is there."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from sknn._activations import ACTIVATIONS, Activation
 from sknn._autograd import AutogradStep, Shares
+from sknn._dropout import dropout_factors
 from sknn._losses import Loss
-from sknn.modules import MLP, Linear
+from sknn.modules import MLP, Dropout, Linear
 
 # The print of a module tells its parameters too, such as the slope of a LeakyReLU.
 _BY_PRINT = {repr(activation.module()): activation for activation in ACTIVATIONS.values()}
@@ -33,19 +34,24 @@ class _Memory:
 
     before: list[Tensor]
     after: list[Tensor]
+    masks: list[Tensor]
+    """Of dropout, if any of the models has it; else the `inputs` of the next layers are those in `after`."""
+    inputs: list[Tensor]
     grad: list[Tensor]
     scores: Tensor  # (K, c, b)
 
 
 class FusedMLPStep(AutogradStep):
-    """The step of K multi-layer perceptrons without dropout and batch normalisation.
+    """The step of K multi-layer perceptrons without batch normalisation.
 
     In the layers rows are columns, (K, n, b): so all products are fast, with few inputs and with few outputs.
     """
 
-    def __init__(self, modules: Sequence[MLP], loss: Loss, *, alpha: float | Sequence[float] = 0.0) -> None:
+    def __init__(
+        self, modules: Sequence[MLP], loss: Loss | Sequence[Loss], *, alpha: float | Sequence[float] = 0.0
+    ) -> None:
         super().__init__(modules, loss, alpha=alpha)
-        self._activation = activation_of(modules[0])
+        self._activation, self._masks = activation_of(modules[0]), Masks(modules)
         data, grad = (self.parameters.views(of) for of in (self.parameters.data, self.parameters.grad))
         self._layers = [
             _Layer(weight, weight.mT, bias.unsqueeze(2), weight_grad, bias_grad.unsqueeze(2))
@@ -62,14 +68,17 @@ class FusedMLPStep(AutogradStep):
         return (self._loss.value(raw, y) * shares.rows.squeeze(1)).sum(1)
 
     def _forward(self, X: Tensor, memory: _Memory) -> Tensor:
-        for layer, before, after in zip(self._layers[:-1], memory.before, memory.after, strict=True):
-            torch.baddbmm(layer.bias, layer.weight, X, out=before)
-            self._activation.forward_(before, after)
-            X = after
+        for i, layer in enumerate(self._layers[:-1]):
+            torch.baddbmm(layer.bias, layer.weight, X, out=memory.before[i])
+            self._activation.forward_(memory.before[i], memory.after[i])
+            if memory.masks:
+                self._masks.draw_(i, memory.masks[i])
+                torch.mul(memory.after[i], memory.masks[i], out=memory.inputs[i])
+            X = memory.inputs[i]
         return torch.baddbmm(self._layers[-1].bias, self._layers[-1].weight, X, out=memory.scores)
 
     def _backward(self, X: Tensor, grad: Tensor, memory: _Memory, *, first: bool) -> None:
-        inputs = [X, *memory.after]
+        inputs = [X, *memory.inputs]
         kept = memory.after if self._activation.from_output else memory.before
         for i in reversed(range(len(self._layers))):
             layer = self._layers[i]
@@ -81,6 +90,8 @@ class FusedMLPStep(AutogradStep):
                 layer.bias_grad.add_(grad.sum(2, keepdim=True))
             if i:
                 grad = torch.bmm(layer.transposed, grad, out=memory.grad[i - 1])
+                if memory.masks:
+                    grad.mul_(memory.masks[i - 1])
                 self._activation.backward_(grad, kept[i - 1])
 
     def _memory(self, n_rows: int) -> _Memory:
@@ -94,22 +105,46 @@ class FusedMLPStep(AutogradStep):
 
             before = tensors()
             after = before if self._activation.from_output else tensors()
+            masks = tensors() if self._masks else []
+            inputs = tensors() if self._masks else after
             scores = new(len(self.modules), sizes[-1], n_rows)
-            self._memories[n_rows] = _Memory(before, after, tensors(), scores)
+            self._memories[n_rows] = _Memory(before, after, masks, inputs, tensors(), scores)
         return self._memories[n_rows]
+
+
+class Masks:
+    """What dropout multiplies the hidden layers of K networks with: true if any of them has dropout."""
+
+    def __init__(self, modules: Iterable[MLP]) -> None:
+        each = [[hidden.dropout for hidden in _hidden_layers(module)] for module in modules]
+        self._layers = list(zip(*each, strict=True))
+
+    def __bool__(self) -> bool:
+        return any(dropout is not None for layer in self._layers for dropout in layer)
+
+    def draw_(self, layer: int, out: Tensor) -> None:
+        """Write new masks of a hidden layer to `out` (K, n, b); each network draws what its own `Dropout` would."""
+        for dropout, mask in zip(self._layers[layer], out, strict=True):
+            if dropout is None or dropout.p == 0:
+                mask.fill_(1)
+            else:
+                mask.copy_(dropout_factors(dropout.p, mask.new_empty(mask.shape[::-1]), dropout.generator).mT)
 
 
 def is_plain(module: nn.Module) -> TypeGuard[MLP]:
     """Return whether a module computes what the hand-written step does, and nothing else."""
     if type(module) is not MLP or type(module.layers) is not nn.Sequential:
         return False
-    parts, parameters = list(module.layers), list(module.parameters())
+    hidden, parameters = _hidden_layers(module), list(module.parameters())
+    linear = [*(layer.linear for layer in hidden), module.layers[-1]]
+    activations = {repr(layer.activation) for layer in hidden}
+    parts = [part for layer in hidden for part in layer if part is not None]
     return (
-        all(type(layer) is Linear and layer.bias is not None for layer in parts[::2])
-        and len(parts) % 2 == 1
-        and len({repr(part) for part in parts[1::2]}) <= 1
-        and (len(parts) == 1 or repr(parts[1]) in _BY_PRINT)
-        and len(parameters) == len(parts) + 1
+        parts == list(module.layers)[:-1]
+        and all(type(layer) is Linear and layer.bias is not None for layer in linear)
+        and len(activations) <= 1
+        and activations <= _BY_PRINT.keys()
+        and len(parameters) == 2 * len(linear)
         and all(parameter.requires_grad for parameter in parameters)
         and not any(vars(part)[name] for part in module.modules() for name in _HOOKS)
     )
@@ -118,6 +153,34 @@ def is_plain(module: nn.Module) -> TypeGuard[MLP]:
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
+class _Hidden(NamedTuple):
+    """A hidden layer of a plain network."""
+
+    linear: nn.Module
+    activation: nn.Module
+    dropout: Dropout | None
+
+
+def _hidden_layers(module: MLP) -> list[_Hidden]:
+    """Return the layers before the last one, as far as they are those of a plain network."""
+    parts, hidden = list(module.layers)[:-1], list[_Hidden]()
+    while len(parts) >= 2:
+        linear, activation, *parts = parts
+        dropout = parts[0] if parts and type(parts[0]) is Dropout else None
+        hidden.append(_Hidden(linear, activation, dropout))
+        parts = parts if dropout is None else parts[1:]
+    return hidden
+
+
 def activation_of(module: MLP) -> Activation:
     """Return the function of a plain network's hidden layers."""
-    return _BY_PRINT[repr(module.layers[1])] if len(module.layers) > 1 else ACTIVATIONS["identity"]
+    hidden = _hidden_layers(module)
+    return _BY_PRINT[repr(hidden[0].activation)] if hidden else ACTIVATIONS["identity"]
+
+
+def shape_of(module: nn.Module) -> Hashable:
+    """Return what plain networks have to have in common for one step to compute them; None for other modules."""
+    if not is_plain(module):
+        return None
+    activations = frozenset(repr(layer.activation) for layer in _hidden_layers(module))
+    return tuple(layer.weight.shape for layer in module.linear_layers()), activations

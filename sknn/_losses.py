@@ -1,8 +1,10 @@
 """Losses on raw scores, each value beside its gradient, and the links from raw scores to predictions."""
 
 import copy
+import functools
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +34,35 @@ class HostLoss:
     """The sums (K,) of loss times share over the rows of a batch, and their gradient, in few calls of numpy.
 
     `sums` maps scores (K, c, b), prepared targets (K, b, c) and shares (K, 1, b) to the sums and the gradient
-    (K, c, b). `targets` prepares targets (K, b, ...); the other argument are zeros (K, b, c) to write to.
+    (K, c, b). `targets` prepares targets (K, b, ...), whatever the loss's parameter is; the other argument are zeros
+    (K, b, c) to write to.
     """
 
     sums: Callable[[Tensor, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
     targets: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda y, zeros: y
+
+
+def joint_loss(losses: Sequence[Loss]) -> Loss:
+    """Return the loss of K models of which each has its own: one call serves all neighbours with the same one."""
+    runs = [(loss, len(list(of_loss))) for loss, of_loss in itertools.groupby(losses)]
+    if len(runs) == 1:
+        return losses[0]
+    sizes, each = [n for _, n in runs], [loss for loss, _ in runs]
+    on_host = [host_loss(loss) for loss in each]
+
+    def value(raw: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([loss.value(*of) for loss, *of in zip(each, raw.split(sizes), y.split(sizes), strict=True)])
+
+    def gradient(raw: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([loss.gradient(*of) for loss, *of in zip(each, raw.split(sizes), y.split(sizes), strict=True)])
+
+    def sums(scores: Tensor, y: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ends = np.cumsum(sizes)[:-1]
+        parts = zip(on_host, scores.split(sizes), np.split(y, ends), np.split(share, ends), strict=True)
+        values, gradients = zip(*(loss.sums(*of) for loss, *of in parts), strict=True)
+        return np.concatenate(values), np.concatenate(gradients)
+
+    return Loss(value, gradient, HostLoss(sums, on_host[0].targets))
 
 
 def host_loss(loss: Loss) -> HostLoss:
@@ -58,14 +84,19 @@ def make_loss(
     `parameter` is the loss's one number: label smoothing, focusing exponent, Huber's delta or the quantile.
     `blocks` are the numbers of classes of each softmax; other links do not read them.
     """
+    blocks = blocks if link == "softmax" else (1,)
     if callable(name):
-        loss = _own(name)
-    elif (name, link) in LOSSES:
-        loss = LOSSES[name, link](parameter)
-    else:
+        return _over_blocks(_own(name), blocks)
+    if (name, link) not in LOSSES:
         valid = sorted({loss for loss, _ in LOSSES})
         raise ValueError(f"loss must be one of {valid}, got {name!r}.")
-    return _over_blocks(loss, blocks) if link == "softmax" else loss
+    return _named(name, link, float(parameter), blocks)
+
+
+@functools.lru_cache
+def _named(name: str, link: str, parameter: float, blocks: tuple[int, ...]) -> Loss:
+    """Return a loss by name, the same object each time: by that it is seen which models have the same one."""
+    return _over_blocks(LOSSES[name, link](parameter), blocks)
 
 
 def _over_blocks(loss: Loss, blocks: tuple[int, ...]) -> Loss:
@@ -130,6 +161,9 @@ def _softmax_log_loss(smoothing: float) -> Loss:
     def sums(scores: Tensor, y: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_p = scores.log_softmax(1).numpy()
         wanted = np.multiply(y.mT, share, order="C")
+        if smoothing:
+            wanted *= 1 - smoothing
+            wanted += smoothing / wanted.shape[1] * share
         loss = -np.vecdot(log_p.reshape(len(y), -1), wanted.reshape(len(y), -1))
         p = np.exp(log_p, out=log_p)
         p *= share
@@ -137,8 +171,8 @@ def _softmax_log_loss(smoothing: float) -> Loss:
         return loss, p
 
     def targets(y: np.ndarray, zeros: np.ndarray) -> np.ndarray:
-        np.put_along_axis(zeros, y, 1 - smoothing, -1)
-        return zeros + smoothing / zeros.shape[-1] if smoothing else zeros
+        np.put_along_axis(zeros, y, 1, -1)
+        return zeros
 
     return Loss(value, gradient, HostLoss(sums, targets))
 

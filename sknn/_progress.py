@@ -132,7 +132,7 @@ class Progress:
         self._kept = state["kept"]
 
     def _mean(self, values: np.ndarray) -> float:
-        return float(np.mean(values[self._running]))
+        return float(values[0] if len(values) == 1 else np.mean(values[self._running]))
 
     def _line(self, epoch: Epoch) -> str:
         parts = [

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sknn._autograd import AutogradStep, Shares
-from sknn._fused import activation_of
+from sknn._fused import Masks, activation_of
 from sknn._losses import Loss, host_loss
 from sknn._samples import Batch
 from sknn.modules import MLP
@@ -30,9 +30,12 @@ class _Hidden:
 
     before: Tensor  # (K, n_out, b)
     after: Tensor
+    mask: Tensor | None
+    """Of dropout, if any of the models has it; else `dropped` is `after`."""
+    dropped: Tensor
     grad: Tensor
     before_array: np.ndarray
-    inputs: np.ndarray  # (K, n_out + 1, b), of the next layer: `after` with a row of ones
+    inputs: np.ndarray  # (K, n_out + 1, b), of the next layer: `dropped` with a row of ones
     grad_array: np.ndarray
 
 
@@ -44,7 +47,7 @@ class _Memory:
 
 
 class SmallMLPStep(AutogradStep):
-    """The step of K multi-layer perceptrons without dropout and batch normalisation, in memory of the CPU.
+    """The step of K multi-layer perceptrons without batch normalisation, in memory of the CPU.
 
     At these sizes a call takes longer than what it computes, so there are as few as can be. The rows of a batch have
     a column of ones, which multiplies the biases. In the layers rows are columns: (K, n, b).
@@ -52,9 +55,12 @@ class SmallMLPStep(AutogradStep):
 
     _JOINED = True
 
-    def __init__(self, modules: Sequence[MLP], loss: Loss, *, alpha: float | Sequence[float] = 0.0) -> None:
+    def __init__(
+        self, modules: Sequence[MLP], loss: Loss | Sequence[Loss], *, alpha: float | Sequence[float] = 0.0
+    ) -> None:
         super().__init__(modules, loss, alpha=alpha)
-        self._activation, self._host_loss = activation_of(modules[0]), host_loss(loss)
+        self._activation, self._masks = activation_of(modules[0]), Masks(modules)
+        self._host_loss = host_loss(self._loss)
         self._data, self._grad = self.parameters.data.numpy(), self.parameters.grad.numpy()
         self._penalized = self._penalty.numpy()
         layers = (self.parameters.layers(flat) for flat in (self.parameters.data, self.parameters.grad))
@@ -93,9 +99,12 @@ class SmallMLPStep(AutogradStep):
         return loss + 0.5 * np.vecdot(self._data, penalty)
 
     def _forward(self, X: np.ndarray, memory: _Memory) -> None:
-        for layer, hidden in zip(self._layers[:-1], memory.hidden, strict=True):
+        for i, (layer, hidden) in enumerate(zip(self._layers[:-1], memory.hidden, strict=True)):
             np.matmul(layer.data, X, out=hidden.before_array)
             self._activation.forward_(hidden.before, hidden.after)
+            if hidden.mask is not None:
+                self._masks.draw_(i, hidden.mask)
+                torch.mul(hidden.after, hidden.mask, out=hidden.dropped)
             X = hidden.inputs
         np.matmul(self._layers[-1].data, X, out=memory.scores_array)
 
@@ -111,6 +120,8 @@ class SmallMLPStep(AutogradStep):
                 # With one output the sum has one term, for which there is a faster way.
                 product = np.matmul if grad.shape[1] > 1 else np.multiply
                 grad = product(layer.transposed, grad, out=hidden.grad_array)
+                if hidden.mask is not None:
+                    hidden.grad.mul_(hidden.mask)
                 self._activation.backward_(hidden.grad, hidden.after if self._activation.from_output else hidden.before)
 
     def _memory(self, n_rows: int) -> _Memory:
@@ -124,6 +135,10 @@ class SmallMLPStep(AutogradStep):
 
     def _hidden(self, inputs: Tensor) -> _Hidden:
         # A row is left out of each so that loops end at every model: their last numbers are rounded unlike others.
-        after, grad = inputs[:, :-1], torch.empty_like(inputs)[:, :-1]
-        before = after if self._activation.from_output else torch.empty_like(inputs)[:, :-1]
-        return _Hidden(before, after, grad, before.numpy(), inputs.numpy(), grad.numpy())
+        def new() -> Tensor:
+            return torch.empty_like(inputs)[:, :-1]
+
+        dropped, grad, mask = inputs[:, :-1], new(), new() if self._masks else None
+        after = dropped if mask is None else new()
+        before = after if self._activation.from_output else new()
+        return _Hidden(before, after, mask, dropped, grad, before.numpy(), inputs.numpy(), grad.numpy())

@@ -40,7 +40,7 @@ class Step(Protocol):
 
 def choose_step(
     modules: Sequence[nn.Module],
-    loss: Loss,
+    loss: Loss | Sequence[Loss],
     *,
     alpha: float | Sequence[float] = 0.0,
     autocast: bool = False,
@@ -48,7 +48,7 @@ def choose_step(
 ) -> Step:
     """Return the fastest step that serves these modules; `small` are batches that the CPU computes in one thread.
 
-    `alpha` is one for all models, or one for each.
+    `loss` and `alpha` are one for all models, or one for each.
     """
     plain = [module for module in modules if is_plain(module)]
     if len(plain) == len(modules) and not autocast:

@@ -20,7 +20,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from sknn._devices import compute_scope, fits_one_thread, plain_modes
 from sknn._fitting import Fit, make_solver, make_step, warn_if_unfinished
-from sknn._fused import is_plain
+from sknn._fused import shape_of
 from sknn._progress import Progress
 from sknn._solvers import SOLVERS
 from sknn._train import Epoch, TrainState, train
@@ -29,9 +29,6 @@ from sknn.mlp_regressor import MLPTorchRegressor
 
 # Only of these is it certain that a fit among others is what it is alone.
 _KNOWN = (MLPTorchClassifier, MLPTorchRegressor)
-
-# Parameters of losses, one of which each loss reads.
-_OF_LOSSES = ("label_smoothing", "focal_gamma", "huber_delta", "quantile")
 
 
 @dataclass
@@ -165,7 +162,7 @@ def _prepared(network: Any, X: Any, job: Job, outcome: Outcome) -> _Member | Non
     with plain_modes():
         fit = network._prepare(X, job.y, job.fit_params.get("sample_weight"), validation, first=True)
         (state,), progress = network._resume(True)
-    if not (is_plain(fit.module) and fits_one_thread(fit.work, fit.device)) or fit.samples.may_cancel:
+    if not (shape_of(fit.module) and fits_one_thread(fit.work, fit.device)) or fit.samples.may_cancel:
         return None
     return _Member(outcome, network, fit, state, progress)
 
@@ -187,7 +184,7 @@ def _likeness(member: _Member) -> Hashable:
         recipe, learning_rate="", learning_rate_init=0.0, power_t=0.0, tol=0.0, n_iter_no_change=0
     )
     return (
-        repr(fit.module),
+        shape_of(fit.module),
         fit.solver,
         common,
         len(fit.training.rows),
@@ -195,7 +192,6 @@ def _likeness(member: _Member) -> Hashable:
         fit.samples.weight is None,
         fit.validation is None,
         (fit.targets.link, fit.targets.blocks, member.network.loss),
-        tuple(getattr(member.network, name, None) for name in _OF_LOSSES),
     )
 
 

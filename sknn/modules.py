@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sknn._activations import ACTIVATIONS, NEVER_DECREASING
+from sknn._dropout import dropout_factors
 from sknn._ensemble import Ensemble
 from sknn._initializers import INITIALIZERS
 
@@ -336,7 +337,8 @@ class Dropout(nn.Module):
     Parameters
     ----------
     p : float, default=0.5
-        Probability in [0, 1) that an element is zeroed in training; the others are scaled by 1 / (1 - p).
+        Probability in [0, 1) that an element is zeroed in training; the others are scaled by 1 / (1 - p). On the CPU it
+        is rounded to a multiple of 1 / 65536.
 
     Attributes
     ----------
@@ -382,8 +384,7 @@ class Dropout(nn.Module):
         """
         if not self.training or self.p == 0:
             return X
-        mask = torch.empty_like(X).bernoulli_(1 - self.p, generator=self.generator)
-        return X * mask.div_(1 - self.p)
+        return X * dropout_factors(self.p, X, self.generator)
 
     def extra_repr(self) -> str:
         """Return the probability for the module's repr.

@@ -14,6 +14,7 @@ SOURCES = {file.relative_to(PACKAGE).as_posix()[:-3]: file.read_text("utf-8") fo
 FLOORS = {
     # 0 vocabulary
     "_activations": 0,
+    "_dropout": 0,
     "_losses": 0,
     "_solvers": 0,
     "_devices": 0,

@@ -17,7 +17,7 @@ import sknn.model_selection
 from sknn import MLPTorchClassifier
 
 X, Y = load_iris(return_X_y=True)
-GRID = {"alpha": [0.01, 1.0], "dropout": [0.0, 0.3]}  # fits that train together and fits that do not
+GRID = {"alpha": [0.01, 1.0], "batch_norm": [False, True]}  # fits that train together and fits that do not
 NETWORK = MLPTorchClassifier((5,), max_iter=5, batch_size=40, random_state=0)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

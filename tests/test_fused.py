@@ -21,14 +21,19 @@ from sknn._samples import Samples, batch_bounds, gather, place
 from sknn._small import SmallMLPStep
 from sknn._solvers import SOLVERS, Solver, SolverOptions
 from sknn._steps import choose_step
-from sknn.modules import MLP
+from sknn.modules import MLP, Dropout
 
 N_ROWS, BLOCKS = 23, (3, 2)
 PARAMETER = {"log_loss": 0.1, "focal": 1.5, "huber": 0.7, "quantile": 0.3}
 
 
-def networks(n_models, activation="relu", hidden=(7, 3), n_outputs=5, dtype=torch.float64):
-    return [MLP(4, n_outputs, hidden, activation, random_state=k, dtype=dtype) for k in range(n_models)]
+DROPOUTS = (0.5, 0.0, 0.3)  # of three models in one step
+
+
+def networks(n_models, activation="relu", hidden=(7, 3), n_outputs=5, dtype=torch.float64, dropouts=(0, 0, 0)):
+    return [
+        MLP(4, n_outputs, hidden, activation, dropout=dropouts[k], random_state=k, dtype=dtype) for k in range(n_models)
+    ]
 
 
 def samples(link, *, weighted, dtype=torch.float64, n_rows=N_ROWS, n_columns=2):
@@ -49,7 +54,13 @@ STEPS = (AutogradStep, FusedMLPStep, SmallMLPStep)
 
 
 def every_step(modules, loss, alpha):
-    return [step(copy.deepcopy(modules), loss, alpha=alpha) for step in STEPS]
+    steps = [step(copy.deepcopy(modules), loss, alpha=alpha) for step in STEPS]
+    for step in steps:
+        for k, module in enumerate(step.modules):
+            generator = torch.Generator().manual_seed(k)
+            for dropout in (part for part in module.modules() if isinstance(part, Dropout)):
+                dropout.generator = generator
+    return steps
 
 
 def assert_same(values):
@@ -80,6 +91,38 @@ def test_gradients_are_those_of_autograd(name, link, activation, n_models):
             assert_same([gradients(step) for step in steps])
 
 
+@pytest.mark.parametrize("n_models", [1, 3])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_through_dropout_are_those_of_autograd(activation, n_models):
+    loss, data = make_loss("squared_error", "identity"), samples("identity", weighted=True)
+    steps = every_step(networks(n_models, activation, dropouts=DROPOUTS), loss, 0.3)
+    order, seen = torch.arange(N_ROWS).expand(n_models, -1), []
+    for start, stop in ((0, 10), (0, 10), (10, 20), (20, N_ROWS)):
+        batch = data.batch(order[:, start:stop])
+        assert_same([torch.as_tensor(step(*step.prepared(*batch))) for step in steps])
+        assert_same([gradients(step) for step in steps])
+        seen.append(steps[1].parameters.grad.clone())
+    differs = (seen[0] != seen[1]).any(1)  # the same rows, but another mask
+    np.testing.assert_array_equal(differs, [bool(p) for p in DROPOUTS[:n_models]])
+
+
+@pytest.mark.parametrize(("name", "link"), LOSSES)
+def test_each_model_may_have_a_loss_of_its_own(name, link):
+    parameters = [0.3, 0.3, 0.7, 0.0] if name != "huber" else [0.3, 0.3, 0.7, 0.1]
+    losses = [make_loss(name, link, parameter, BLOCKS) for parameter in parameters]
+    data, order = samples(link, weighted=True), torch.arange(N_ROWS).expand(4, -1)
+    steps = every_step(networks(4, dropouts=[0] * 4), losses, 0.3)
+    for kept in (range(4), [0, 2, 3]):
+        steps = [step.keep(list(kept)) for step in steps]
+        batch = data.batch(order[: len(kept)])
+        values = [torch.as_tensor(step(*step.prepared(*batch))) for step in steps]
+        assert_same(values)
+        assert_same([gradients(step) for step in steps])
+        for k, of_all in enumerate(kept):
+            one = AutogradStep([steps[0].modules[k]], losses[of_all], alpha=0.3)
+            torch.testing.assert_close(one(*data.batch(order[:1]))[0], values[0][k])
+
+
 @pytest.mark.parametrize("n_outputs", [1, 5])
 @pytest.mark.parametrize("link", ["softmax", "logistic", "identity"])
 @pytest.mark.parametrize("hidden", [(), (1,), (40,), (5, 1, 9)])
@@ -103,12 +146,12 @@ def test_sums_of_terms_are_those_of_autograd_at_every_width(hidden, link, n_outp
 
 @pytest.mark.parametrize("n_models", [1, 3])
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_ten_updates_lead_to_the_weights_of_autograd(solver, activation, n_models):
+@pytest.mark.parametrize(("activation", "dropouts"), [("relu", (0, 0, 0)), ("gelu", (0, 0, 0)), ("tanh", DROPOUTS)])
+def test_ten_updates_lead_to_the_weights_of_autograd(solver, activation, dropouts, n_models):
     loss = make_loss("log_loss", "softmax", 0.0, BLOCKS)
     data = samples("softmax", weighted=True)
     learned = []
-    for step in every_step(networks(n_models, activation), loss, 0.1):
+    for step in every_step(networks(n_models, activation, dropouts=dropouts), loss, 0.1):
         parameters = step.parameters
         options = [SolverOptions(weight_decay=0.1 if solver == "adamw" else 0.0)] * n_models
         rule = Solver(solver, parameters.data, parameters.grad, parameters.decayed, options)
@@ -164,6 +207,12 @@ def with_layer(i, layer):
     return module
 
 
+def torchs_dropout():
+    module = networks(1)[0]
+    module.layers.insert(2, nn.Dropout())
+    return module
+
+
 def frozen():
     module = networks(1)[0]
     module.layers[2].weight.requires_grad_(False)
@@ -172,7 +221,7 @@ def frozen():
 
 OTHERS = {
     "a subclass": lambda: Other(4, 5, random_state=0),
-    "dropout": lambda: MLP(4, 5, dropout=0.5, random_state=0),
+    "torch's dropout": torchs_dropout,
     "batch norm": lambda: MLP(4, 5, batch_norm=True, random_state=0),
     "a hook": hooked,
     "another slope": lambda: with_layer(1, nn.LeakyReLU(0.5)),
@@ -198,8 +247,9 @@ def test_other_networks_are_left_to_autograd(other):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("hidden", [(), (3,), (3, 2)])
-def test_plain_networks_are_known_with_every_activation(activation, hidden):
-    assert is_plain(MLP(4, 5, hidden, activation, random_state=0))
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_plain_networks_are_known_with_every_activation(activation, hidden, dropout):
+    assert is_plain(MLP(4, 5, hidden, activation, dropout=dropout, random_state=0))
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -69,7 +69,8 @@ GRIDS = {
     "nadam": (classifier(solver="nadam"), {"beta_1": [0.8, 0.9], "learning_rate_init": [0.001, 0.01]}),
     "adamw": (classifier(solver="adamw"), {"alpha": [0.0, 0.1], "learning_rate_init": [0.001, 0.01]}),
     "class weights": (classifier(), {"class_weight": [None, "balanced", {0: 1, 1: 2, 2: 0.5}]}),
-    "smoothing": (classifier(), {"label_smoothing": [0.0, 0.1]}),
+    "smoothing": (classifier(), {"label_smoothing": [0.0, 0.1, 0.3], "alpha": [0.0, 0.1]}),
+    "dropout": (classifier(max_iter=9), {"dropout": [0.0, 0.2, 0.5], "alpha": [0.0, 0.1]}),
     "losses": (classifier(), {"loss": ["log_loss", "focal"], "focal_gamma": [1.0, 2.0]}),
     "seeds": (classifier(), {"random_state": [0, 1, 2]}),
     "schedules": (
@@ -105,7 +106,7 @@ def test_numbers_of_jobs_and_precisions_change_nothing(n_jobs, dtype, capsys):
 
 
 def test_it_tells_which_fits_trained_together(capsys):
-    GridSearchCV(classifier(), {"dropout": [0.0, 0.2, 0.0, 0.3]}, cv=2, verbose=1).fit(X, Y)
+    GridSearchCV(classifier(), {"batch_norm": [False, True, False, True]}, cv=2, verbose=1).fit(X, Y)
     assert "Trained 4 of 8 fits together, each alone: candidates 1, 3.\n" in capsys.readouterr().out
     # Large batches gain nothing from company.
     few, many = np.arange(40), np.arange(len(X)).repeat(40)
@@ -239,10 +240,10 @@ def test_a_candidate_that_diverges_harms_no_other(capsys):
 @pytest.mark.parametrize(
     ("estimator", "grid"),
     [
-        (classifier(dropout=0.3), {"alpha": [0.1, 1.0]}),
+        (classifier(batch_norm=True), {"alpha": [0.1, 1.0]}),
         (classifier(hidden_layer_sizes=(5000, 300), max_iter=1), {"alpha": [0.1, 1.0]}),
     ],
-    ids=["dropout", "large"],
+    ids=["batch norm", "large"],
 )
 def test_fits_that_gain_nothing_from_company_are_done_alone(estimator, grid, capsys):
     assert_same_search(GridSearchCV(estimator, grid, cv=2), X, Y, capsys, together=0)

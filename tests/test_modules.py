@@ -147,11 +147,29 @@ def dropout(p, seed):
 def test_dropout_keeps_the_expectation(p, seed):
     n = 40_000
     out = dropout(p, seed)(torch.full((n,), 3.0, dtype=torch.float64))
-    values = out.unique()
-    torch.testing.assert_close(values, torch.tensor([0.0, 3 / (1 - p)], dtype=torch.float64))
+    values, rounded = out.unique(), round(p * 2**16) / 2**16
+    torch.testing.assert_close(values, torch.tensor([0.0, 3 / (1 - rounded)], dtype=torch.float64))
     deviation = np.sqrt(p * (1 - p) / n)
     assert abs((out == 0).double().mean().item() - p) < 4 * deviation
     assert abs(out.mean().item() / 3 - 1) < 4 * deviation / (1 - p)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 1001])
+def test_neurons_are_dropped_one_by_one(n):
+    """Of 64 random bits come four masks; none depends on another."""
+    layer, X = dropout(0.5, 0), torch.ones(n)
+    kept = torch.stack([layer(X) > 0 for _ in range(2000)]).double()  # (2000, n)
+    assert (abs(kept.mean(0) - 0.5) < 5 * 0.5 / np.sqrt(2000)).all()
+    for distance in (1, 2, 3, 4):
+        together = (kept[:, distance:] * kept[:, : max(n - distance, 0)]).mean()
+        assert n <= distance or abs(together - 0.25) < 5 * np.sqrt(0.25 * 0.75 / (2000 * (n - distance)))
+
+
+@pytest.mark.parametrize("p", [1e-9, 1 - 1e-9])
+def test_extreme_probabilities_stay_finite(p):
+    out = dropout(p, 0)(torch.ones(1000))
+    assert out.isfinite().all()
+    assert (out > 0).all() if p < 0.5 else (out == 0).double().mean() > 0.99
 
 
 @pytest.mark.parametrize("p", [0.0, 0.5])

@@ -21,7 +21,7 @@ def jobs(n, **params):
 
 
 def test_every_job_is_done_in_its_place():
-    done = fit_all([*jobs(2), *jobs(1, dropout=0.1), *jobs(1, alpha=-1.0)], 1, None)
+    done = fit_all([*jobs(2), *jobs(1, batch_norm=True), *jobs(1, alpha=-1.0)], 1, None)
     assert [outcome.together for outcome in done] == [True, True, False, False]
     assert [outcome.error is None for outcome in done] == [True, True, True, False]
     for k, outcome in enumerate(done[:3]):
