@@ -1,5 +1,6 @@
 """The parameters that all estimators share: their types, their ranges, and what they come to in one fit."""
 
+import functools
 import math
 import warnings
 from numbers import Integral, Real
@@ -77,6 +78,12 @@ class HyperparametersMixin:
     max_grad_norm: float | None
     device: str
     dtype: str
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        """Return the names of the parameters; scikit-learn inspects the signature again at every call."""
+        return super()._get_param_names()  # type: ignore[misc]
 
     def _recipe(self, n_rows: int, module: nn.Module) -> Recipe:
         """Resolve the hyperparameters for that many rows."""

@@ -114,9 +114,8 @@ def fit_all(jobs: Sequence[Job], n_jobs: int | None, batch_memory: int | None) -
     for member in members:
         _publish(member)
     alone = [k for k, outcome in enumerate(outcomes) if outcome.error is None and not outcome.together]
-    found = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_alone)(dataclasses.replace(jobs[k], estimator=spares[k])) for k in alone
-    )
+    again = (dataclasses.replace(jobs[k], estimator=spares[k]) for k in alone)
+    found = Parallel(n_jobs=n_jobs)(map(delayed(_fit_alone), again)) if alone else []
     for k, outcome in zip(alone, found, strict=True):
         outcomes[k] = outcome
     return outcomes
