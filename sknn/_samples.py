@@ -129,15 +129,21 @@ class Samples:
 
 
 class KeptRows:
-    """Rows that a step has prepared (1, n, ...), to gather batches from; for sets of which a copy takes little."""
+    """Sets of rows that a step has prepared, each (1, n, ...), to gather batches from; a copy of them takes little."""
 
-    def __init__(self, prepared: Batch) -> None:
-        self._parts = [None if part is None else part[0] for part in prepared]
+    def __init__(self, prepared: Sequence[Batch], row_size: int) -> None:
+        self.row_size = row_size
+        self._parts = [None if parts[0] is None else _joined(parts) for parts in zip(*prepared, strict=True)]
 
     def batch(self, places: Tensor) -> Batch:
         """Return X, y and weights at those places (K, b) among the rows."""
         X, y, weight = (None if part is None else _take(part, places) for part in self._parts)
         return X, y, weight
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    join = torch.cat if isinstance(parts[0], Tensor) else np.concatenate
+    return join([part[0] for part in parts])
 
 
 def _take(values: Any, places: Tensor) -> Any:

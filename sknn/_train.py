@@ -99,8 +99,7 @@ def train(
     """
     if len(learners) > 1 and any(learner.samples.may_cancel for learner in learners):
         raise ValueError("Several models cannot be trained together on negative weights: each skips other batches.")
-    kept_rows: dict[tuple[int, int], KeptRows] = {}
-    readers = [_reader(step, learner, kept_rows) for learner in learners]
+    readers = _readers(step, learners)
     needed = learners[0].recipe.stop_on_score or len(learners) > 1
     if best is None and needed:
         best = step.parameters.snapshot()
@@ -183,53 +182,67 @@ class _Batches(NamedTuple):
     each: Iterable[Batch]
 
 
-_Reader = Callable[[], _Batches]
+class _Reader:
+    """What reads a learner's rows for an epoch; what does not change from epoch to epoch is prepared once."""
 
+    def __init__(self, step: Step, learner: Learner, kept: KeptRows | None, first: int) -> None:
+        """Read from `kept`, where the learner's rows begin at `first`, or from its samples."""
+        self._step, self._learner = step, learner
+        self.kept, self.bounds = kept, _bounds(learner)
+        places = learner.rows if kept is None else first + np.arange(len(learner.rows))
+        self._orders, self._n_drawn = Orders(places, [learner.rng]), learner.state.n_epochs
+        self._whole: list[Batch] = []
 
-def _reader(step: Step, learner: Learner, kept_rows: dict[tuple[int, int], KeptRows]) -> _Reader:
-    """Return what reads the rows for an epoch; what does not change from epoch to epoch is prepared once.
-
-    `kept_rows` are prepared already, of learners with the same samples and rows.
-    """
-    samples, rows, recipe = learner.samples, learner.rows, learner.recipe
-    bounds = batch_bounds(len(rows), recipe.batch_size, at_least_two=recipe.pairs)
-    row_size, device = samples.X.row_size, samples.y.device
-
-    def prepared(rows: Tensor) -> Batch:
-        return step.prepared(*samples.batch(rows))
-
-    everything = torch.from_numpy(rows[None]).to(device)
-    if len(bounds) == 1:  # the same rows in any order
-        whole = _Batches(1, [prepared(everything)])
-        return lambda: whole
-
-    kept, places = None, rows
-    if len(rows) * row_size <= _KEPT_VALUES:
-        same = id(samples), id(rows)
-        if same not in kept_rows:
-            kept_rows[same] = KeptRows(prepared(everything))
-        kept, places = kept_rows[same], np.arange(len(rows))
-    orders, state = Orders(places, [learner.rng]), learner.state
-    n_drawn = state.n_epochs
-
-    def read() -> _Batches:
-        nonlocal n_drawn
-        while n_drawn <= state.n_epochs:  # once, but where another process ran the epochs before
-            n_drawn += 1
+    def order(self) -> Tensor:
+        """Return where the rows of the next epoch are (1, n): among those that are kept, or else in the samples."""
+        state, recipe = self._learner.state, self._learner.recipe
+        while self._n_drawn <= state.n_epochs:  # once, but where another process ran the epochs before
+            self._n_drawn += 1
             if recipe.shuffle:
-                orders.shuffle()
-        order = torch.from_numpy(orders.rows()).to(device)
-        return _Batches(len(bounds), gather(kept.batch if kept else prepared, order, bounds, row_size))
+                self._orders.shuffle()
+        return torch.from_numpy(self._orders.rows()).to(self._learner.samples.y.device)
 
-    return read
+    def batches(self) -> Iterable[Batch]:
+        """Return the batches of the next epoch, read from the samples."""
+        if len(self.bounds) > 1:
+            return gather(self._prepared, self.order(), self.bounds, self._learner.samples.X.row_size)
+        if not self._whole:  # the same rows in any order
+            self._whole = [_whole(self._step, self._learner)]
+        return self._whole
+
+    def _prepared(self, rows: Tensor) -> Batch:
+        return self._step.prepared(*self._learner.samples.batch(rows))
+
+
+def _bounds(learner: Learner) -> list[tuple[int, int]]:
+    return batch_bounds(len(learner.rows), learner.recipe.batch_size, at_least_two=learner.recipe.pairs)
+
+
+def _whole(step: Step, learner: Learner) -> Batch:
+    """Return all rows of a learner, prepared."""
+    everything = torch.from_numpy(learner.rows[None]).to(learner.samples.y.device)
+    return step.prepared(*learner.samples.batch(everything))
+
+
+def _readers(step: Step, learners: Sequence[Learner]) -> list[_Reader]:
+    """Return what reads the rows of each learner; those of all are kept together, each set of rows once."""
+    n_rows, row_size = len(learners[0].rows), learners[0].samples.X.row_size
+    if n_rows * row_size > _KEPT_VALUES or len(_bounds(learners[0])) == 1:
+        return [_Reader(step, learner, None, 0) for learner in learners]
+    sets = {(id(learner.samples), id(learner.rows)): learner for learner in learners}
+    kept = KeptRows([_whole(step, learner) for learner in sets.values()], row_size)
+    places = {same: i * n_rows for i, same in enumerate(sets)}
+    return [_Reader(step, learner, kept, places[id(learner.samples), id(learner.rows)]) for learner in learners]
 
 
 def _joined(readers: Sequence[_Reader]) -> _Batches:
     """Return the batches of all models, one behind the other."""
-    batches = [read() for read in readers]
-    if len(batches) == 1:
-        return batches[0]
-    return _Batches(batches[0].n, map(_stacked, zip(*(of_model.each for of_model in batches), strict=True)))
+    bounds, kept = readers[0].bounds, readers[0].kept
+    if kept is not None:
+        order = torch.cat([reader.order() for reader in readers])
+        return _Batches(len(bounds), gather(kept.batch, order, bounds, kept.row_size))
+    batches = [reader.batches() for reader in readers]
+    return _Batches(len(bounds), batches[0] if len(batches) == 1 else map(_stacked, zip(*batches, strict=True)))
 
 
 def _stacked(batches: Sequence[Batch]) -> Batch:

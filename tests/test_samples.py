@@ -141,7 +141,8 @@ def test_kept_rows_are_the_rows(weighted, as_arrays):
     samples = Samples(place(X, CPU, torch.float64), y, weight if weighted else None)
     rows, places = torch.tensor([7, 1, 2, 9]), torch.tensor([[0, 3], [2, 2]])
     prepared = samples.batch(rows[None])
-    kept = KeptRows((prepared[0].numpy(), prepared[1].numpy(), prepared[2]) if as_arrays else prepared)
+    prepared = (prepared[0].numpy(), prepared[1].numpy(), prepared[2]) if as_arrays else prepared
+    kept = KeptRows([prepared], 1)
     for part, expected in zip(kept.batch(places), samples.batch(rows[places]), strict=True):
         assert (part is None) == (expected is None)
         assert part is None or torch.equal(torch.as_tensor(part), expected)
