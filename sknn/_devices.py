@@ -147,8 +147,10 @@ def _control_of_pools() -> Iterator[None]:
         yield
         return
     clear(force=True)
-    yield
-    clear(force=True)
+    try:
+        yield
+    finally:
+        clear(force=True)
 
 
 @functools.cache

@@ -198,14 +198,15 @@ def _parts(group: list[_Member], n_workers: int, batch_memory: int | None) -> li
     """Return a group in parts, as many as there are workers, of which none takes more than that many bytes."""
     fit = group[0].fit
     n_parameters = sum(parameter.numel() for parameter in fit.module.parameters())
-    # Parameters, gradient, penalty, slots and the copies to go back to; forward and backward through each layer.
-    n_values = 7 * n_parameters + 3 * fit.recipe.batch_size * sum(
+    # Parameters, gradient, penalty, slots and the copies to go back to; forward, masks and backward through each layer.
+    n_values = 7 * n_parameters + 5 * fit.recipe.batch_size * sum(
         p.numel() for p in fit.module.parameters() if p.ndim == 1
     )
     at_most = max(1, (batch_memory or _free_memory() // 4) // (n_values * fit.dtype.itemsize))
     n_parts = max(min(n_workers, len(group)), -(-len(group) // at_most))
-    # Neighbours that are updated alike are updated by one call.
-    ordered = sorted(group, key=lambda member: (repr(member.fit.options), member.state.rate))
+    # One call updates neighbours with the same rate and options, and one computes the loss of those with the same.
+    losses = [member.fit.loss for member in group]
+    ordered = sorted(group, key=lambda of: (repr(of.fit.options), of.state.rate, losses.index(of.fit.loss)))
     bounds = np.linspace(0, len(group), n_parts + 1).astype(int)
     return [ordered[start:stop] for start, stop in itertools.pairwise(bounds)]
 

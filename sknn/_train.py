@@ -207,7 +207,7 @@ class _Reader:
         if len(self.bounds) > 1:
             return gather(self._prepared, self.order(), self.bounds, self._learner.samples.X.row_size)
         if not self._whole:  # the same rows in any order
-            self._whole = [_whole(self._step, self._learner)]
+            self._whole = [_all_rows(self._step, self._learner)]
         return self._whole
 
     def _prepared(self, rows: Tensor) -> Batch:
@@ -218,7 +218,7 @@ def _bounds(learner: Learner) -> list[tuple[int, int]]:
     return batch_bounds(len(learner.rows), learner.recipe.batch_size, at_least_two=learner.recipe.pairs)
 
 
-def _whole(step: Step, learner: Learner) -> Batch:
+def _all_rows(step: Step, learner: Learner) -> Batch:
     """Return all rows of a learner, prepared."""
     everything = torch.from_numpy(learner.rows[None]).to(learner.samples.y.device)
     return step.prepared(*learner.samples.batch(everything))
@@ -230,7 +230,7 @@ def _readers(step: Step, learners: Sequence[Learner]) -> list[_Reader]:
     if n_rows * row_size > _KEPT_VALUES or len(_bounds(learners[0])) == 1:
         return [_Reader(step, learner, None, 0) for learner in learners]
     sets = {(id(learner.samples), id(learner.rows)): learner for learner in learners}
-    kept = KeptRows([_whole(step, learner) for learner in sets.values()], row_size)
+    kept = KeptRows([_all_rows(step, learner) for learner in sets.values()], row_size)
     places = {same: i * n_rows for i, same in enumerate(sets)}
     return [_Reader(step, learner, kept, places[id(learner.samples), id(learner.rows)]) for learner in learners]
 

@@ -97,6 +97,7 @@ def test_a_fit_killed_at_random_moments_ends_where_the_uninterrupted_one_does(na
         (clone(NETWORK).set_params(solver="adagrad", learning_rate="cosine"), (X, Y), {}),
         (clone(NETWORK).set_params(early_stopping=True, learning_rate_init=0.3), (X, Y), {}),
         (clone(NETWORK).set_params(dropout=0.3, batch_norm=True), (X, Y), {}),
+        (clone(NETWORK).set_params(dropout=0.3), (X, Y), {}),
         (
             MLPTorchRegressor(max_iter=12, batch_size=40, random_state=0),
             (X[:, 1:], X[:, 0]),
