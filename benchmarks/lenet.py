@@ -19,7 +19,8 @@ from sknn.datasets import fetch_fashion_mnist, fetch_mnist
 
 RECIPE = {"solver": "sgd", "momentum": 0, "learning_rate": "constant", "learning_rate_init": 0.01, "batch_size": 128}
 ACCURATE = {
-    "max_iter": 30, "learning_rate_init": 0.005, "batch_norm": True, "random_shift": 1, "random_rotation": 10,
+    "n_ensemble": 3, "max_iter": 20, "learning_rate_init": 0.005, "batch_norm": True, "random_shift": 1,
+    "random_rotation": 10,
 }  # fmt: skip
 
 
