@@ -128,22 +128,31 @@ class Samples:
         return X.view(*rows.shape, *X.shape[1:]), y.view(*rows.shape, *y.shape[1:]), weight
 
 
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """Return batches of as many rows as one, the models of each behind those of the one before."""
+    if len(batches) == 1:
+        return batches[0]
+
+    def joined(parts: Sequence[Any]) -> Any:
+        if parts[0] is None:
+            return None
+        return torch.cat(parts) if isinstance(parts[0], Tensor) else np.concatenate(parts)  # type: ignore[arg-type]
+
+    X, y, weight = map(joined, zip(*batches, strict=True))
+    return X, y, weight
+
+
 class KeptRows:
     """Sets of rows that a step has prepared, each (1, n, ...), to gather batches from; a copy of them takes little."""
 
     def __init__(self, prepared: Sequence[Batch], row_size: int) -> None:
         self.row_size = row_size
-        self._parts = [None if parts[0] is None else _joined(parts) for parts in zip(*prepared, strict=True)]
+        self._parts = [None if part is None else part.reshape(-1, *part.shape[2:]) for part in stacked(prepared)]
 
     def batch(self, places: Tensor) -> Batch:
         """Return X, y and weights at those places (K, b) among the rows."""
         X, y, weight = (None if part is None else _take(part, places) for part in self._parts)
         return X, y, weight
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    join = torch.cat if isinstance(parts[0], Tensor) else np.concatenate
-    return join([part[0] for part in parts])
 
 
 def _take(values: Any, places: Tensor) -> Any:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sknn._parameters import Snapshot
-from sknn._samples import Batch, KeptRows, Orders, Samples, batch_bounds, gather
+from sknn._samples import Batch, KeptRows, Orders, Samples, batch_bounds, gather, stacked
 from sknn._solvers import Solver, scheduled
 from sknn._steps import Step
 
@@ -185,10 +185,12 @@ class _Batches(NamedTuple):
 class _Reader:
     """What reads a learner's rows for an epoch; what does not change from epoch to epoch is prepared once."""
 
-    def __init__(self, step: Step, learner: Learner, kept: KeptRows | None, first: int) -> None:
-        """Read from `kept`, where the learner's rows begin at `first`, or from its samples."""
+    def __init__(
+        self, step: Step, learner: Learner, bounds: list[tuple[int, int]], kept: KeptRows | None = None, first: int = 0
+    ) -> None:
+        """Read batches with those bounds from `kept`, where the learner's rows begin at `first`, or from samples."""
         self._step, self._learner = step, learner
-        self.kept, self.bounds = kept, _bounds(learner)
+        self.bounds, self.kept = bounds, kept
         places = learner.rows if kept is None else first + np.arange(len(learner.rows))
         self._orders, self._n_drawn = Orders(places, [learner.rng]), learner.state.n_epochs
         self._whole: list[Batch] = []
@@ -214,10 +216,6 @@ class _Reader:
         return self._step.prepared(*self._learner.samples.batch(rows))
 
 
-def _bounds(learner: Learner) -> list[tuple[int, int]]:
-    return batch_bounds(len(learner.rows), learner.recipe.batch_size, at_least_two=learner.recipe.pairs)
-
-
 def _all_rows(step: Step, learner: Learner) -> Batch:
     """Return all rows of a learner, prepared."""
     everything = torch.from_numpy(learner.rows[None]).to(learner.samples.y.device)
@@ -226,13 +224,14 @@ def _all_rows(step: Step, learner: Learner) -> Batch:
 
 def _readers(step: Step, learners: Sequence[Learner]) -> list[_Reader]:
     """Return what reads the rows of each learner; those of all are kept together, each set of rows once."""
-    n_rows, row_size = len(learners[0].rows), learners[0].samples.X.row_size
-    if n_rows * row_size > _KEPT_VALUES or len(_bounds(learners[0])) == 1:
-        return [_Reader(step, learner, None, 0) for learner in learners]
+    recipe, n_rows, row_size = learners[0].recipe, len(learners[0].rows), learners[0].samples.X.row_size
+    bounds = batch_bounds(n_rows, recipe.batch_size, at_least_two=recipe.pairs)
+    if n_rows * row_size > _KEPT_VALUES or len(bounds) == 1:
+        return [_Reader(step, learner, bounds) for learner in learners]
     sets = {(id(learner.samples), id(learner.rows)): learner for learner in learners}
     kept = KeptRows([_all_rows(step, learner) for learner in sets.values()], row_size)
     places = {same: i * n_rows for i, same in enumerate(sets)}
-    return [_Reader(step, learner, kept, places[id(learner.samples), id(learner.rows)]) for learner in learners]
+    return [_Reader(step, learner, bounds, kept, places[id(learner.samples), id(learner.rows)]) for learner in learners]
 
 
 def _joined(readers: Sequence[_Reader]) -> _Batches:
@@ -241,18 +240,7 @@ def _joined(readers: Sequence[_Reader]) -> _Batches:
     if kept is not None:
         order = torch.cat([reader.order() for reader in readers])
         return _Batches(len(bounds), gather(kept.batch, order, bounds, kept.row_size))
-    batches = [reader.batches() for reader in readers]
-    return _Batches(len(bounds), batches[0] if len(batches) == 1 else map(_stacked, zip(*batches, strict=True)))
-
-
-def _stacked(batches: Sequence[Batch]) -> Batch:
-    def stacked(parts: Sequence[Any]) -> Any:
-        if parts[0] is None:
-            return None
-        return torch.cat(parts) if isinstance(parts[0], Tensor) else np.concatenate(parts)  # type: ignore[arg-type]
-
-    X, y, weight = map(stacked, zip(*batches, strict=True))
-    return X, y, weight
+    return _Batches(len(bounds), map(stacked, zip(*(reader.batches() for reader in readers), strict=True)))
 
 
 @torch.no_grad()  # operations take longer where gradients might be wanted
