@@ -17,7 +17,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from sknn import LeNetClassifier
 from sknn.datasets import fetch_fashion_mnist, fetch_mnist
 
-RECIPE = {"solver": "sgd", "momentum": 0, "learning_rate": "constant", "learning_rate_init": 0.01, "batch_size": 128}
+RECIPE = {
+    "solver": "sgd", "momentum": 0, "alpha": 0, "learning_rate": "constant", "learning_rate_init": 0.01,
+    "batch_size": 128,
+}  # fmt: skip
 ACCURATE = {
     "n_ensemble": 3, "max_iter": 20, "learning_rate_init": 0.005, "batch_norm": True, "random_shift": 1,
     "random_rotation": 10,

@@ -168,8 +168,9 @@ class ImageInput(nn.Module):
         # Convolutions in float32 are fastest with the channels innermost, those in float64 with the pixels.
         layout = torch.contiguous_format if X.dtype == torch.float64 else torch.channels_last
         out = torch.empty(X.shape, dtype=X.dtype, device=X.device, memory_format=layout)
-        torch.sub(X, self.mean[:, None, None], out=out)
-        return out.div_(self.scale[:, None, None])
+        # In the dtype of X, as arithmetic between two takes several times as long.
+        mean, scale = (values.to(X.dtype)[:, None, None] for values in (self.mean, self.scale))
+        return torch.sub(X, mean, out=out).div_(scale)
 
     def extra_repr(self) -> str:
         """Return the shapes for the module's repr.
