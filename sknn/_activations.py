@@ -1,7 +1,7 @@
 """The activation functions of hidden layers, by name: forward beside backward."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +9,7 @@ from torch import Tensor, nn
 _aten = torch.ops.aten
 
 
-@dataclass(frozen=True)
-class Activation:
+class Activation(NamedTuple):
     """A function as a module for autograd, and as two calls that write to memory that is there.
 
     `forward_(z, out)` writes f(z) to `out`. `backward_(grad, kept)` multiplies `grad` by f'(z) in place, where `kept`

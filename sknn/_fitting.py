@@ -4,8 +4,7 @@ import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,8 +30,7 @@ from sknn._train import Epoch, Learner, Recipe, TrainState, train
 from sknn.modules import Dropout
 
 
-@dataclass(frozen=True)
-class ScoredRows:
+class ScoredRows(NamedTuple):
     """Rows of X to score a model on, with their encoded targets and weights (or None)."""
 
     X: DenseRows | HostRows
@@ -48,8 +46,7 @@ class ScoredRows:
             yield X, None if self.weight is None else to_tensor(self.weight[part]).to(X)
 
 
-@dataclass(frozen=True)
-class Fit:
+class Fit(NamedTuple):
     """One fit, ready to run; `n_seen` rows were seen before it, and `dtype` is that of the published module.
 
     Of an ensemble, all members train on the same rows, each by a source of randomness of its own.

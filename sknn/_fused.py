@@ -1,7 +1,6 @@
 """The step of plain multi-layer perceptrons: forward and backward by hand, into memory that is there."""
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeGuard
 
 import torch
@@ -17,8 +16,7 @@ from sknn.modules import MLP, Dropout, Linear
 _BY_PRINT = {repr(activation.module()): activation for activation in ACTIVATIONS.values()}
 
 
-@dataclass(frozen=True)
-class _Layer:
+class _Layer(NamedTuple):
     """A layer's parameters and their gradients, as views of those of all K models."""
 
     weight: Tensor  # (K, n_out, n_in)
@@ -28,8 +26,7 @@ class _Layer:
     bias_grad: Tensor
 
 
-@dataclass(frozen=True)
-class _Memory:
+class _Memory(NamedTuple):
     """What a batch of b rows is computed in; of hidden layers, one tensor (K, n, b) each."""
 
     before: list[Tensor]

@@ -5,7 +5,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 _LARGEST_LOG_RATE = 50.0
 
 
-@dataclass(frozen=True)
-class Loss:
+class Loss(NamedTuple):
     """A loss of every row and its gradient with respect to the raw scores.
 
     `value` maps raw scores (..., c) and encoded targets to (...); `gradient` maps them to (..., c).
@@ -29,8 +28,7 @@ class Loss:
     """The two at once for `SmallMLPStep`, where that is faster."""
 
 
-@dataclass(frozen=True)
-class HostLoss:
+class HostLoss(NamedTuple):
     """The sums (K,) of loss times share over the rows of a batch, and their gradient, in few calls of numpy.
 
     `sums` maps scores (K, c, b), prepared targets (K, b, c) and shares (K, 1, b) to the sums and the gradient

@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -102,8 +101,7 @@ def _is_mapped(array: Any) -> bool:
 Batch = tuple[Any, Any, Tensor | None]
 
 
-@dataclass(frozen=True)
-class Samples:
+class Samples(NamedTuple):
     """Rows of X with their encoded targets (n, ...) and weights (n,), on one device."""
 
     X: DenseRows | HostRows

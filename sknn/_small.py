@@ -1,8 +1,7 @@
 """The step of small plain multi-layer perceptrons on the CPU: by hand in numpy, whose calls take less time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +14,7 @@ from sknn._samples import Batch
 from sknn.modules import MLP
 
 
-@dataclass(frozen=True)
-class _Layer:
+class _Layer(NamedTuple):
     """A layer's parameters and their gradients, as views of those of all K models; the last column is the bias."""
 
     data: np.ndarray  # (K, n_out, n_in + 1)
@@ -24,8 +22,7 @@ class _Layer:
     grad: np.ndarray  # (K, n_out, n_in + 1)
 
 
-@dataclass(frozen=True)
-class _Hidden:
+class _Hidden(NamedTuple):
     """What a batch of b rows comes to in a hidden layer: each thing as a tensor, and the same memory as an array."""
 
     before: Tensor  # (K, n_out, b)
@@ -39,8 +36,7 @@ class _Hidden:
     grad_array: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Memory:
+class _Memory(NamedTuple):
     hidden: list[_Hidden]
     scores: Tensor  # (K, c, b)
     scores_array: np.ndarray

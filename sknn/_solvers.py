@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,8 +13,7 @@ from torch.optim.nadam import nadam
 from torch.optim.rmsprop import rmsprop
 
 
-@dataclass(frozen=True)
-class SolverOptions:
+class SolverOptions(NamedTuple):
     """What update rules read, under scikit-learn's names; learning rates that change between epochs are "constant"."""
 
     learning_rate: str = "constant"
@@ -26,8 +25,7 @@ class SolverOptions:
     weight_decay: float = 0.0
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """An update rule: what it remembers in tensors of the buffer's shape, and its step in place."""
 
     slots: tuple[str, ...]
@@ -38,8 +36,7 @@ class Rule:
     """Whether it counts its steps itself."""
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """Neighbouring models that one call updates, as their options and rates are the same: rows of the buffers."""
 
     data: Tensor

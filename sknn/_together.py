@@ -170,8 +170,8 @@ def _with_known_rows(fit: Fit, known: list[Fit]) -> Fit:
     """Return a fit with the samples of one before where they are equal, so that they are kept once."""
     for other in known:
         if fit.samples.is_same(other.samples) and np.array_equal(fit.training.rows, other.training.rows):
-            training = dataclasses.replace(fit.training, rows=other.training.rows)
-            return dataclasses.replace(fit, samples=other.samples, training=training)
+            training = fit.training._replace(rows=other.training.rows)
+            return fit._replace(samples=other.samples, training=training)
     known.append(fit)
     return fit
 
@@ -179,9 +179,7 @@ def _with_known_rows(fit: Fit, known: list[Fit]) -> Fit:
 def _likeness(member: _Member) -> Hashable:
     """Return what has to be the same for members to train as one program."""
     fit, recipe = member.fit, member.fit.recipe
-    common = dataclasses.replace(
-        recipe, learning_rate="", learning_rate_init=0.0, power_t=0.0, tol=0.0, n_iter_no_change=0
-    )
+    common = recipe._replace(learning_rate="", learning_rate_init=0.0, power_t=0.0, tol=0.0, n_iter_no_change=0)
     return (
         shape_of(fit.module),
         fit.solver,

@@ -23,8 +23,7 @@ _SMALLEST_RATE = 1e-6
 _KEPT_VALUES = 2**20
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """How to train, every choice resolved: no "auto" and no None."""
 
     batch_size: int
@@ -75,8 +74,7 @@ class TrainState:
         return {**kept, "best_loss": self.best_loss} if with_loss else kept
 
 
-@dataclass(frozen=True)
-class Learner:
+class Learner(NamedTuple):
     """One of K models: its rows, how it learns from them, and what it remembers."""
 
     samples: Samples

@@ -1,6 +1,5 @@
 """Check the gradients that training follows against central differences."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,7 +151,7 @@ def _one_batch(estimator: BaseTorchEstimator, X: Any, y: Any, sample_weight: Any
         twin.__dict__.update({name: value for name, value in vars(estimator).items() if name not in parameters})
     targets = estimator._targets if fitted else None
     fit = twin._prepare(X, y, sample_weight, (None, None, None), first=not fitted, targets=targets)
-    fit = dataclasses.replace(fit, module=fit.networks[0])
+    fit = fit._replace(module=fit.networks[0])
     for part in fit.module.modules():
         if isinstance(part, (Dropout, nn.modules.dropout._DropoutNd)):
             part.p = 0.0

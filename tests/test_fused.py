@@ -1,7 +1,6 @@
 """The hand-written steps, of torch and of numpy, against the one that autograd differentiates."""
 
 import copy
-import dataclasses
 import functools
 import itertools
 
@@ -129,7 +128,7 @@ def test_each_model_may_have_a_loss_of_its_own(name, link):
 def test_sums_of_terms_are_those_of_autograd_at_every_width(hidden, link, n_outputs):
     loss = make_loss("squared_error" if link == "identity" else "log_loss", link, 0.0, (n_outputs,))
     data = samples(link, weighted=True, n_columns=1)
-    data = dataclasses.replace(data, y=data.y[:, :n_outputs].clamp_max(n_outputs - 1 if link == "softmax" else np.inf))
+    data = data._replace(y=data.y[:, :n_outputs].clamp_max(n_outputs - 1 if link == "softmax" else np.inf))
     order = torch.arange(N_ROWS).expand(2, -1)
     total = data.weight.sum().expand(2, 1)
     found = []

@@ -63,7 +63,7 @@ class Training:
         y = torch.as_tensor(Y[:, :n_outputs], dtype=dtype)
         weight, cancels = (None, False) if weight is None else (torch.as_tensor(weight, dtype=dtype), weight.min() < 0)
         self.samples = Samples(place(X, torch.device("cpu"), dtype), y, weight, bool(cancels))
-        self.recipe = Recipe(**{**vars(PLAIN), **recipe})
+        self.recipe = PLAIN._replace(**recipe)
         self.states = [TrainState(self.recipe.learning_rate_init) for _ in seeds]
         self.rngs, self.rows = [np.random.RandomState(seed) for seed in seeds], rows
 
