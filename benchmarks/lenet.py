@@ -6,11 +6,16 @@ MNIST is read from SKNN_DATA_HOME, scikit-learn's data folder, or the network.
 
 import argparse
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from report import machine, publish, spread, table
+from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -162,13 +167,24 @@ def clothes_text(train, test, options: argparse.Namespace) -> str:
     return f"`LeNetClassifier()` on Fashion-MNIST: {spread(scores, 4)}. {measured(options.seeds)}"
 
 
+def digits_text(X, y, options: argparse.Namespace) -> str:
+    folds = [StratifiedKFold(5, shuffle=True, random_state=seed) for seed in range(options.seeds)]
+    scores = [cross_val_score(LeNetClassifier(random_state=seed), X, y, cv=cv).mean() for seed, cv in enumerate(folds)]
+    return f"`LeNetClassifier()` on scikit-learn's digits, five folds: {spread(scores, 4)}. {measured(options.seeds)}"
+
+
 def measured(n: int) -> str:
     return f"Medians (smallest to largest) over n = {n} seeds; {torch.get_num_threads()} threads; {machine()}."
 
 
+def parts_of(fetch: Callable) -> tuple[Any, Any]:
+    return fetch(subset="train"), fetch(subset="test")
+
+
+MNIST, CLOTHES = partial(parts_of, fetch_mnist), partial(parts_of, fetch_fashion_mnist)
 PARTS = {
-    "lenet": (fetch_mnist, race_text), "lenet-recipe": (fetch_mnist, recipe_text),
-    "lenet-accurate": (fetch_mnist, accurate_text), "lenet-clothes": (fetch_fashion_mnist, clothes_text),
+    "lenet": (MNIST, race_text), "lenet-recipe": (MNIST, recipe_text), "lenet-accurate": (MNIST, accurate_text),
+    "lenet-clothes": (CLOTHES, clothes_text), "lenet-digits": (partial(load_digits, return_X_y=True), digits_text),
 }  # fmt: skip
 
 
@@ -179,8 +195,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30, help="of the reference recipe")
     options = parser.parse_args()
     for name in options.parts:
-        fetch, text = PARTS[name]
-        publish(name, text(*(fetch(subset=part) for part in ("train", "test")), options))
+        load, text = PARTS[name]
+        publish(name, text(*load(), options))
 
 
 if __name__ == "__main__":

@@ -217,7 +217,10 @@ class LeNet5(nn.Module):
             The raw scores, before softmax or any other link.
         """
         for convolution, norm in zip(self._convolutions(X), (self.c1_norm, self.c3_norm), strict=True):
-            X = norm(convolution(X))
+            X = convolution(X)
+            if isinstance(norm, nn.BatchNorm2d) and X.device.type == "cpu":
+                X = X.contiguous()  # few channels are normalised several times slower where they lie innermost
+            X = norm(X)
             X = self.activation(self.pool(X)) if self._pool_first else self.pool(self.activation(X))
         X = X.flatten(1)
         for dense, norm in ((self.c5, self.c5_norm), (self.f6, self.f6_norm)):
