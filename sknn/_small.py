@@ -68,8 +68,8 @@ class SmallMLPStep(AutogradStep):
 
     def prepared(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Batch:
         """Return rows of one or more batches as the step reads them: X with ones, y as the loss wants it, as arrays."""
-        inputs = np.ones((*X.shape[:2], X.shape[2] + 1), self._data.dtype)
-        inputs[..., :-1] = X.numpy()
+        inputs = np.empty((*X.shape[:2], X.shape[2] + 1), self._data.dtype)
+        inputs[..., :-1], inputs[..., -1] = X.numpy(), 1
         zeros = np.zeros((*X.shape[:2], self._layers[-1].data.shape[1]), self._data.dtype)
         return inputs, self._host_loss.targets(y.numpy(), zeros), weight
 

@@ -122,16 +122,23 @@ def fit_all(jobs: Sequence[Job], n_jobs: int | None, batch_memory: int | None) -
 
 
 def _prepare_all(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> list[_Member]:
-    """Return those of the jobs that may train among others, ready to."""
+    """Return those of the jobs that may train among others and whose batches are small enough to gain, ready to."""
     members, transformed, known = [], dict[Hashable, tuple[Any, Any]](), dict[int, list[Fit]]()
+    too_large = set[Hashable]()
     for job, outcome in zip(jobs, outcomes, strict=True):
         piped = isinstance(job.estimator, Pipeline)
         if not can_take_part(job.estimator) or (piped and job.fit_params):
             continue
         with outcome.recorded():
             X = _through_steps(job, transformed) if piped else job.X
-            member = _prepared(job.estimator.steps[-1][1] if piped else job.estimator, X, job, outcome)
-            if member is not None:
+            network = last_step(job.estimator)
+            size = getattr(X, "shape", id(X)), repr([network.hidden_layer_sizes, network.batch_size, network.device])
+            if size in too_large:
+                continue
+            member = _prepared(network, X, job, outcome)
+            if not fits_one_thread(member.fit.work, member.fit.device):
+                too_large.add(size)
+            elif shape_of(member.fit.module) and not member.fit.samples.may_cancel:
                 member.fit = _with_known_rows(member.fit, known.setdefault(job.fold, []))
                 outcome.estimator, outcome.together = job.estimator, True
                 members.append(member)
@@ -153,16 +160,14 @@ def _through_steps(job: Job, transformed: dict[Hashable, tuple[Any, Any]]) -> An
     return X
 
 
-def _prepared(network: Any, X: Any, job: Job, outcome: Outcome) -> _Member | None:
-    """Validate and place what a network is fitted to; None if its batches are too large to gain from company."""
+def _prepared(network: Any, X: Any, job: Job, outcome: Outcome) -> _Member:
+    """Validate and place what a network is fitted to."""
     network._validate_params()
     names = ("X_val", "y_val", "sample_weight_val")
     validation = tuple(job.fit_params.get(name) for name in names)
     with plain_modes():
         fit = network._prepare(X, job.y, job.fit_params.get("sample_weight"), validation, first=True)
         (state,), progress = network._resume(True)
-    if not (shape_of(fit.module) and fits_one_thread(fit.work, fit.device)) or fit.samples.may_cancel:
-        return None
     return _Member(outcome, network, fit, state, progress)
 
 
