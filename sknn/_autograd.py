@@ -13,8 +13,6 @@ from sknn._losses import Loss, joint_loss
 from sknn._parameters import FlatParameters
 from sknn._samples import Batch
 
-_ALIGNMENT = 64  # bytes, of all memory that torch asks for on the CPU
-
 
 class Shares(NamedTuple):
     """What the terms of the objective are multiplied by: tensors, or arrays where the step computes by numpy."""
@@ -89,10 +87,12 @@ class AutogradStep:
         for k, (module, loss) in enumerate(zip(self.modules, self._losses, strict=True)):
             if not module.training:
                 module.train()
-            # Products round by how their operands lie in memory, which must not depend on a batch's neighbours.
-            rows = X[k] if X[k].data_ptr() % _ALIGNMENT == 0 else X[k].clone()
+            # A copy, as a module may write to it; and products round by how their operands lie in memory, which must
+            # not depend on a batch's neighbours.
+            rows = X[k].clone()
             with torch.enable_grad(), self._precision(X):
                 raw = module(rows)  # (b, n_outputs)
+            _check_scores(raw, rows)
             share = shares.rows[k, 0]
             scores = raw.detach().to(share.dtype)
             with torch.no_grad():
@@ -111,6 +111,16 @@ class AutogradStep:
 
     def _precision(self, X: Tensor) -> AbstractContextManager[None]:
         return _precision(X, self._autocast)
+
+
+def _check_scores(raw: Any, X: Tensor) -> None:
+    """Raise ValueError where a module returned no rows of scores, as some do in training only."""
+    if not isinstance(raw, Tensor) or raw.ndim != 2 or len(raw) != len(X):
+        got = f"shape {tuple(raw.shape)}" if isinstance(raw, Tensor) else type(raw).__name__
+        raise ValueError(
+            f"The module must return raw scores of shape (n, n_outputs) for n rows, got {got} for X of shape"
+            f" {tuple(X.shape)} in training."
+        )
 
 
 def _precision(X: Tensor, autocast: bool) -> AbstractContextManager[None]:
@@ -144,7 +154,7 @@ def row_cost(module: nn.Module, X: Tensor) -> RowCost:
     hooks = [part.register_forward_hook(count) for part in module.modules() if isinstance(part, _ConvNd)]
     try:
         if hooks:
-            module.eval()(X)
+            module.eval()(X.clone())  # a module may write to it
     finally:
         for hook in hooks:
             hook.remove()

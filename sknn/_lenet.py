@@ -140,6 +140,8 @@ class LeNetEstimatorMixin:
         if getattr(X, "ndim", 2) in (3, 4):
             shape, channels_last = shape_of_images(X.shape, expected)
             X = rows_of_images(X, channels_last)
+        elif getattr(X, "ndim", 2) > 4:
+            raise ValueError(f"X must be rows of pixels or images, of two to four dimensions, got the shape {X.shape}.")
         if reset:
             self.image_shape_ = shape  # of rows it is known after their validation
         return X
@@ -155,6 +157,12 @@ class LeNetEstimatorMixin:
             )
         changes = (self.random_shift, self.random_rotation, self.random_flip, self.random_crop)
         images = ImageInput(self.n_features_in_, self.image_shape_, Augment(*changes) if any(changes) else None)
+        smaller = min(images.output_shape[1:])
+        if self.random_shift >= smaller or 2 * self.random_crop >= smaller:
+            raise ValueError(
+                f"random_shift must be less than a side and random_crop less than half of one, which has {smaller}"
+                f" pixels with its frame, got random_shift={self.random_shift} and random_crop={self.random_crop}."
+            )
         network = LeNet5(
             images.output_shape,
             n_outputs,

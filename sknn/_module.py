@@ -105,6 +105,8 @@ class ModuleEstimatorMixin:
         shape = tuple(X.shape[1:]) if getattr(X, "ndim", 2) > 2 else None
         if reset:
             given = None if self.input_shape is None else tuple(self.input_shape)
+            if given is not None and not (given and all(isinstance(n, int | np.integer) and n > 0 for n in given)):
+                raise ValueError(f"input_shape must be integers > 0, got {self.input_shape!r}.")
             self.input_shape_ = given or shape  # of plain rows it is known after their validation
         if shape is None:
             return X
@@ -128,12 +130,12 @@ class ModuleEstimatorMixin:
             # Weights that are made by the first batch are made here, and a wrong shape is found before any training.
             with torch.no_grad():
                 dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-                raw = module.eval()(torch.zeros(1, *self._row_shape(), dtype=dtype))
-        if not isinstance(raw, torch.Tensor) or raw.shape != (1, n_outputs):
+                raw = module.eval()(torch.zeros(2, *self._row_shape(), dtype=dtype))
+        if not isinstance(raw, torch.Tensor) or raw.shape != (2, n_outputs):
             got = tuple(raw.shape) if isinstance(raw, torch.Tensor) else type(raw).__name__
             raise ValueError(
                 f"module must return raw scores of shape (n, {n_outputs}) for n rows of shape {self.input_shape_}, got"
-                f" {got} for one row."
+                f" {got} for two rows."
             )
         if not any(parameter.requires_grad for parameter in module.parameters()):
             raise ValueError(f"module {_name(type(module))} has no parameters to train.")
@@ -155,12 +157,14 @@ class ModuleEstimatorMixin:
         parameters = inspect.signature(make).parameters.values()
         sizes = {"n_features_in": self.n_features_in_, "n_outputs": n_outputs}
         given = {name: size for name, size in sizes.items() if name in [p.name for p in parameters]} | given
-        left = [size for name, size in sizes.items() if name not in given]
-        # Sizes that no parameter is named after go, in order, to the first that need a value.
+        left = [name for name in sizes if name not in given]
+        # Sizes that no parameter is named after go, in order, to the first that need a value, or on to any keywords.
         for parameter in parameters:
             needs = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
             if left and needs and parameter.name not in given:
-                given[parameter.name] = left.pop(0)
+                given[parameter.name] = sizes[left.pop(0)]
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            given |= {name: sizes[name] for name in left}
         try:
             inspect.signature(make).bind(**given)
         except TypeError as error:
@@ -172,6 +176,10 @@ class ModuleEstimatorMixin:
 
     def _check_combinations(self) -> None:
         """Leave it to the module, which is not there yet."""
+
+    def _pass_forward(self, compute: Callable[[torch.Tensor], Any], X: Any) -> torch.Tensor:
+        # The module may write to what it is given, which are the rows of the user.
+        return super()._pass_forward(lambda rows: compute(rows.clone()), X)  # type: ignore[misc]
 
     @contextmanager
     def _scope(self, fit: Fit, progress: Progress) -> Iterator[None]:

@@ -234,7 +234,8 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         training = ScoredRows(placed, rows, encoded[rows], None if sample_weight is None else sample_weight[rows])
         training, held_out = self._hold_out(training, validation, targets, rngs[0])
         if first:
-            self._learn_inputs(module, training)
+            weights = None if weight is None else weight[training.rows]
+            self._learn_inputs(module, training._replace(weight=weights))
         samples = Samples(
             placed,
             place_targets(encoded, device, wide),

@@ -25,8 +25,8 @@ class LeNetClassifier(ClassifierEstimatorMixin, LeNetEstimatorMixin, BaseTorchEs
     pooling : {"max", "average"}, default="max"
         What stands for each 2 x 2 pixels of a map.
     normalize : bool, default=True
-        Whether the mean and the standard deviation of each channel are learned in the first fit and taken out, so
-        that bytes from 0 to 255 and numbers from 0 to 1 come to the same.
+        Whether the mean and the standard deviation of each channel are learned in the first fit and taken out:
+        fits to bytes from 0 to 255 and to the same pixels from 0 to 1 come to the same. Predict on what was fitted.
     random_shift : int, default=0
         Pixels by which images are moved at random in training, at most, up or down and left or right. All random
         changes are drawn anew for each image in each epoch; none is made in validation and prediction.
@@ -35,7 +35,8 @@ class LeNetClassifier(ClassifierEstimatorMixin, LeNetEstimatorMixin, BaseTorchEs
     random_flip : bool, default=False
         Whether images are mirrored left to right at random in training.
     random_crop : int, default=0
-        Pixels that are cut off at random at each side in training, at most, before what is left is enlarged.
+        Pixels that are cut off at random at each side in training, at most, before what is left is enlarged; the
+        frame around small images counts. Below half of a side.
     n_ensemble : int, default=1
         Number of networks that train together, each from other weights, through the images in another order and with
         other random changes of them, and whose probabilities are averaged. Each stops by itself. Not with "lbfgs".

@@ -245,6 +245,25 @@ def test_lbfgs_learns_images():
     assert_same_model(fitted, lenet(solver="lbfgs", max_iter=15).fit(X.reshape(-1, 8, 8), Y), X)
 
 
+@pytest.mark.parametrize("wrong", [{"random_shift": 32}, {"random_crop": 16}], ids=["shift", "crop"])
+def test_changes_that_leave_nothing_of_an_image_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"random_shift must be less than a side .* has 32 pixels with its frame, got"):
+        lenet(**wrong).fit(X, Y)
+
+
+def test_arrays_of_five_dimensions_are_refused():
+    with pytest.raises(ValueError, match=r"two to four dimensions, got the shape \(2, 1, 1, 8, 8\)"):
+        lenet().fit(np.zeros((2, 1, 1, 8, 8)), [0, 1])
+
+
+def test_weights_of_classes_are_those_of_rows_for_mean_and_scale_too():
+    of_class = {label: 1.0 + 9.0 * (label == 0) for label in np.unique(Y)}
+    by_class = lenet(class_weight=of_class).fit(X, Y)
+    by_row = lenet().fit(X, Y, sample_weight=[of_class[label] for label in Y])
+    np.testing.assert_array_equal(by_class.mean_, by_row.mean_)
+    assert_same_model(by_class, by_row, X)
+
+
 def test_batch_norm_survives_a_last_batch_of_one_row():
     fitted = lenet(batch_norm=True, batch_size=50).fit(X[:101], Y[:101])
     assert np.isfinite(fitted.predict_proba(X)).all()

@@ -65,6 +65,16 @@ def test_network_and_its_gradients_are_those_of_the_plain_version(activation, po
         torch.testing.assert_close(parameter.grad, weights[name].grad, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_images_with_their_channels_innermost_are_the_same_images(batch_norm, channels):
+    network = LeNet5((channels, 33, 47), 3, batch_norm=batch_norm, random_state=0)
+    images = torch.randn((6, channels, 33, 47), generator=torch.Generator().manual_seed(0))
+    inside = images.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(network(inside), network(images), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.eval()(inside), network(images), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("activation", ["relu", "logistic"])
 def test_hooks_see_the_maps_that_there_are(activation):
     network, seen = LeNet5(activation=activation, random_state=0, dtype=torch.float64), []

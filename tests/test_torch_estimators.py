@@ -187,11 +187,28 @@ def test_a_grid_over_module_parameters_in_a_pipeline():
     assert search.best_estimator_[-1].module_.hidden.out_features == 8
 
 
+class PassedOn(Wide):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+@pytest.mark.parametrize("module", [PassedOn, lambda **sizes: Wide(**sizes)], ids=["class", "function"])
+def test_signatures_that_pass_everything_on_get_the_sizes(module):
+    network = fast(module=module, module_params={"width": 6}).fit(X, LABELS)
+    assert (network.module_.hidden.in_features, network.module_.hidden.out_features) == (4, 6)
+
+
 def returns_wrong(shape):
     class Wrong(nn.Linear):
         def forward(self, X):
             raw = super().forward(X)
-            return {"one dimension": raw[:, 0], "a tuple": (raw, raw), "three": raw.unsqueeze(-1)}[shape]
+            return {
+                "one dimension": raw[:, 0],
+                "three": raw.unsqueeze(-1),
+                "the mean of all rows": raw.mean(0, keepdim=True),
+                "a tuple": (raw, raw),
+                "a tuple in training": (raw, raw) if self.training else raw,
+            }[shape]
 
     return Wrong
 
@@ -204,13 +221,17 @@ def returns_wrong(shape):
         ({"module": lambda n_features_in, n_outputs, w: None}, "cannot be called with .*missing .* 'w'"),
         ({"module": lambda n_features_in, n_outputs: "text"}, "must make a torch.nn.Module, got str from <lambda>"),
         ({"module": "Wide"}, "'module' parameter of TorchClassifier must be a callable or None"),
-        ({"module": drawn(Wide, 4, 5)}, r"shape \(n, 3\) for n rows of shape \(4,\), got \(1, 5\) for one row"),
-        ({"module": returns_wrong("one dimension")}, r"shape \(n, 3\) .* got \(1,\)"),
-        ({"module": returns_wrong("three")}, r"shape \(n, 3\) .* got \(1, 3, 1\)"),
+        ({"module": drawn(Wide, 4, 5)}, r"shape \(n, 3\) for n rows of shape \(4,\), got \(2, 5\) for two rows"),
+        ({"module": returns_wrong("one dimension")}, r"shape \(n, 3\) .* got \(2,\)"),
+        ({"module": returns_wrong("three")}, r"shape \(n, 3\) .* got \(2, 3, 1\)"),
         ({"module": returns_wrong("a tuple")}, r"shape \(n, 3\) .* got tuple"),
         ({"module": lambda: nn.AdaptiveAvgPool1d(3)}, "AdaptiveAvgPool1d has no parameters to train"),
         ({"module": lambda: nn.Linear(4, 3).requires_grad_(False)}, "Linear has no parameters to train"),
         ({"module": Noisy, "solver": "lbfgs"}, r"'lbfgs' needs a loss that is the same .* \['Dropout'\]"),
+        ({"input_shape": (-2, -2)}, r"input_shape must be integers > 0, got \(-2, -2\)"),
+        ({"input_shape": (4.0,)}, r"input_shape must be integers > 0, got \(4.0,\)"),
+        ({"module": returns_wrong("the mean of all rows")}, r"shape \(n, 3\) .* got \(1, 3\) for two rows"),
+        ({"module": returns_wrong("a tuple in training")}, r"shape \(n, n_outputs\) .* got tuple .* in training"),
         ({"input_shape": (2, 3)}, r"X has 4 features, but input_shape=\(2, 3\)"),
         ({"loss": lambda raw, y: F.cross_entropy(raw, y)}, r"value for each of 25 rows, got the shape \(\).*reduction"),
         ({"loss": nn.CrossEntropyLoss}, r"an instance, such as CrossEntropyLoss\(\), got the class"),
