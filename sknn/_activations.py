@@ -1,7 +1,7 @@
 """The activation functions of hidden layers, by name: forward beside backward."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,17 @@ def _elu(module: type[nn.Module], alpha: float, scale: float) -> Activation:
     )
 
 
+def _by_model(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compute each model by itself: gelu rounds otherwise where the memory of all is not one piece."""
+
+    def computed(*tensors: Tensor) -> Tensor:
+        for of_model in zip(*tensors, strict=True):
+            function(*of_model)
+        return tensors[0]
+
+    return computed
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(nn.Identity, _same, lambda grad, out: grad),
     "logistic": Activation(nn.Sigmoid, lambda z, out: torch.sigmoid(z, out=out), _sigmoid_backward),
@@ -77,8 +88,8 @@ ACTIVATIONS: dict[str, Activation] = {
     ),
     "gelu": Activation(
         nn.GELU,
-        lambda z, out: _aten.gelu.out(z, out=out),
-        lambda grad, z: _aten.gelu_backward.grad_input(grad, z, grad_input=grad),
+        _by_model(lambda z, out: _aten.gelu.out(z, out=out)),
+        _by_model(lambda grad, z: _aten.gelu_backward.grad_input(grad, z, grad_input=grad)),
         from_output=False,
     ),
 }

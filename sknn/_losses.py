@@ -203,6 +203,20 @@ def _logistic_log_loss(smoothing: float) -> Loss:
     return Loss(value, gradient, HostLoss(sums, lambda y, zeros: np.subtract(1, 2 * y, out=zeros)))
 
 
+def _by_model(loss: Loss) -> Loss:
+    """Compute each of several models by itself: powers round by how numbers fill the vectors of the CPU."""
+
+    def each(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        def computed(raw: Tensor, y: Tensor) -> Tensor:
+            if raw.ndim < 3:
+                return function(raw, y)
+            return torch.stack([function(*of_model) for of_model in zip(raw, y, strict=True)])
+
+        return computed
+
+    return Loss(each(loss.value), each(loss.gradient))
+
+
 def _softmax_focal(gamma: float) -> Loss:
     """Focal loss (1 - p)^gamma (-log p) of softmax outputs against class indices (Lin et al., 2017)."""
 
@@ -301,8 +315,8 @@ def _exp(raw: Tensor) -> Tensor:
 LOSSES: dict[tuple[str, str], Callable[[float], Loss]] = {
     ("log_loss", "softmax"): _softmax_log_loss,
     ("log_loss", "logistic"): _logistic_log_loss,
-    ("focal", "softmax"): _softmax_focal,
-    ("focal", "logistic"): _logistic_focal,
+    ("focal", "softmax"): lambda gamma: _by_model(_softmax_focal(gamma)),
+    ("focal", "logistic"): lambda gamma: _by_model(_logistic_focal(gamma)),
     ("squared_error", "identity"): _squared_error,
     ("absolute_error", "identity"): _absolute_error,
     ("huber", "identity"): _huber,

@@ -56,13 +56,9 @@ class DenseRows:
         return batch.to(self.dtype).contiguous()  # products of another layout round otherwise
 
     def is_same(self, other: "DenseRows") -> bool:
-        """Return whether these rows are the other ones: the same memory, read in the same dtype."""
-
-        def place(rows: DenseRows) -> tuple[Any, ...]:
-            X = rows._X
-            return X.data_ptr(), X.shape, X.stride(), X.dtype, X.device, rows.dtype
-
-        return place(self) == place(other)
+        """Return whether these rows are equal to the other ones, and read in the same dtype."""
+        kinds = [(rows._X.dtype, rows._X.device, rows.dtype) for rows in (self, other)]
+        return kinds[0] == kinds[1] and torch.equal(self._X, other._X)
 
     def __len__(self) -> int:
         return len(self._X)
@@ -111,7 +107,7 @@ class Samples(NamedTuple):
     """Whether some weights are negative, so that the weights of a batch may sum to zero."""
 
     def is_same(self, other: "Samples") -> bool:
-        """Return whether X is the same memory, and targets and weights are equal."""
+        """Return whether dense X, targets and weights are equal."""
         if not (isinstance(self.X, DenseRows) and isinstance(other.X, DenseRows) and self.X.is_same(other.X)):
             return False
         if self.weight is None or other.weight is None:

@@ -4,10 +4,11 @@ import dataclasses
 import itertools
 import os
 import pickle
+import threading
 import time
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ from sknn.mlp_regressor import MLPTorchRegressor
 
 # Only of these is it certain that a fit among others is what it is alone.
 _KNOWN = (MLPTorchClassifier, MLPTorchRegressor)
+_FIT_PARAMS = ("sample_weight", "X_val", "y_val", "sample_weight_val")
 
 
 @dataclass
@@ -54,15 +56,19 @@ class Outcome:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Write down time, warnings and an exception of what is done for this job."""
-        started = time.perf_counter()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        """Write down time, warnings and an exception of what is done for this job.
+
+        Where other threads run beside, warnings go their usual way: what catches them is shared by all threads.
+        """
+        started, alone = time.perf_counter(), threading.current_thread() is threading.main_thread()
+        with warnings.catch_warnings(record=True) if alone else nullcontext() as caught:
+            if alone:
+                warnings.simplefilter("always")
             try:
                 yield
             except Exception as error:
                 self.error = error
-        self.caught += caught
+        self.caught += caught or []
         self.seconds += time.perf_counter() - started
 
 
@@ -88,6 +94,7 @@ def can_take_part(estimator: Any) -> bool:
     return (
         type(network) in _KNOWN
         and network.n_ensemble == 1
+        and isinstance(network.solver, str)
         and network.solver in SOLVERS
         and not network.verbose
         and not getattr(network, "_skl_callbacks", None)
@@ -110,7 +117,11 @@ def fit_all(jobs: Sequence[Job], n_jobs: int | None, batch_memory: int | None) -
     for member in members:
         groups.setdefault(_likeness(member), []).append(member)
     parts = [part for group in groups.values() for part in _parts(group, n_workers, batch_memory)]
-    Parallel(n_jobs=n_workers, backend="threading")(delayed(_train_together)(part) for part in parts)
+    given_up = threading.Event()
+    try:
+        Parallel(n_jobs=n_workers, backend="threading")(delayed(_train_together)(part, given_up) for part in parts)
+    finally:  # where the user interrupts, the threads would go on
+        given_up.set()
     for member in members:
         _publish(member)
     alone = [k for k, outcome in enumerate(outcomes) if outcome.error is None and not outcome.together]
@@ -127,7 +138,7 @@ def _prepare_all(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> list[_Memb
     too_large = set[Hashable]()
     for job, outcome in zip(jobs, outcomes, strict=True):
         piped = isinstance(job.estimator, Pipeline)
-        if not can_take_part(job.estimator) or (piped and job.fit_params):
+        if not can_take_part(job.estimator) or job.fit_params.keys() - (() if piped else _FIT_PARAMS):
             continue
         with outcome.recorded():
             X = _through_steps(job, transformed) if piped else job.X
@@ -163,10 +174,9 @@ def _through_steps(job: Job, transformed: dict[Hashable, tuple[Any, Any]]) -> An
 def _prepared(network: Any, X: Any, job: Job, outcome: Outcome) -> _Member:
     """Validate and place what a network is fitted to."""
     network._validate_params()
-    names = ("X_val", "y_val", "sample_weight_val")
-    validation = tuple(job.fit_params.get(name) for name in names)
+    weight, *validation = (job.fit_params.get(name) for name in _FIT_PARAMS)
     with plain_modes():
-        fit = network._prepare(X, job.y, job.fit_params.get("sample_weight"), validation, first=True)
+        fit = network._prepare(X, job.y, weight, tuple(validation), first=True)
         (state,), progress = network._resume(True)
     return _Member(outcome, network, fit, state, progress)
 
@@ -175,8 +185,11 @@ def _with_known_rows(fit: Fit, known: list[Fit]) -> Fit:
     """Return a fit with the samples of one before where they are equal, so that they are kept once."""
     for other in known:
         if fit.samples.is_same(other.samples) and np.array_equal(fit.training.rows, other.training.rows):
-            training = fit.training._replace(rows=other.training.rows)
-            return fit._replace(samples=other.samples, training=training)
+            X, validation = other.samples.X, fit.validation
+            if validation is not None and validation.X is fit.samples.X:
+                validation = validation._replace(X=X)
+            training = fit.training._replace(X=X, rows=other.training.rows)
+            return fit._replace(samples=other.samples, training=training, validation=validation)
     known.append(fit)
     return fit
 
@@ -188,6 +201,7 @@ def _likeness(member: _Member) -> Hashable:
     return (
         shape_of(fit.module),
         fit.solver,
+        fit.autocast,
         common,
         len(fit.training.rows),
         fit.samples.X.dtype,
@@ -221,8 +235,8 @@ def _free_memory() -> int:
         return 2**32
 
 
-def _train_together(part: Sequence[_Member]) -> None:
-    """Train the models of members that are alike; where that fails, each will be fitted alone."""
+def _train_together(part: Sequence[_Member], given_up: threading.Event) -> None:
+    """Train the models of members that are alike, until that is given up; where it fails, each will be fitted alone."""
     started, fits = time.perf_counter(), [member.fit for member in part]
     try:
         with plain_modes(), compute_scope(fits[0].work, fits[0].device):
@@ -235,6 +249,8 @@ def _train_together(part: Sequence[_Member]) -> None:
                         if not stopped[k]:
                             member.progress.end(_of_model(epoch, k))
                     stopped = epoch.stop.tolist()
+                    if given_up.is_set():
+                        break
     except Exception:
         for member in part:
             member.outcome.together = False

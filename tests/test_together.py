@@ -1,12 +1,14 @@
 """What stands between a search and its fits: lists, deliveries, and groups that fail."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 
 import sknn._together
 from sknn import MLPTorchClassifier
+from sknn._activations import ACTIVATIONS
 from sknn._rehearsal import Delivery, Listing, StandIn
 from sknn._together import Job, Outcome, fit_all
 from sknn.model_selection import GridSearchCV
@@ -32,6 +34,37 @@ def test_every_job_is_done_in_its_place():
         assert outcome.seconds > 0
 
 
+OPTIONS = [
+    *({"activation": name} for name in ACTIVATIONS),
+    *({"loss": "focal", "focal_gamma": gamma} for gamma in (0.5, 2.0)),
+    {"dtype": "bfloat16"},
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_weights_of_a_fit_among_others_are_those_alone_to_the_last_bit(options, dtype, n_classes):
+    rows = np.isin(Y, range(n_classes))
+    data, labels = (X[rows] - X.mean(0)).astype(dtype), Y[rows]
+    common = {"hidden_layer_sizes": (7,), "batch_size": 7, "max_iter": 9, **options}
+    networks = [MLPTorchClassifier(**common, alpha=alpha, random_state=seed) for alpha in (0, 0.1) for seed in (0, 1)]
+    for outcome in fit_all([Job(network, data, labels, {}, 0) for network in networks], 1, None):
+        alone = clone(outcome.estimator).fit(data, labels)
+        assert outcome.together
+        assert outcome.estimator.loss_curve_ == alone.loss_curve_
+        for one, other in zip(outcome.estimator.coefs_, alone.coefs_, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_precisions_are_not_mixed_in_a_program():
+    data = (X - X.mean(0)).astype(np.float32)
+    networks = [clone(NETWORK).set_params(dtype=dtype) for dtype in ("bfloat16", "float32")]
+    for outcome in fit_all([Job(network, data, Y, {}, 0) for network in networks], 1, None):
+        alone = clone(outcome.estimator).fit(data, Y)
+        np.testing.assert_array_equal(outcome.estimator.predict_proba(data), alone.predict_proba(data))
+
+
 def test_fits_whose_program_fails_are_done_alone(monkeypatch):
     make_step = sknn._together.make_step
 
@@ -48,16 +81,18 @@ def test_fits_whose_program_fails_are_done_alone(monkeypatch):
         np.testing.assert_array_equal(outcome.estimator.predict_proba(X), expected)
 
 
-def test_networks_share_the_rows_of_their_fold(monkeypatch):
+@pytest.mark.parametrize("frame", [False, True], ids=["array", "DataFrame"])
+def test_networks_share_the_rows_of_their_fold(frame, monkeypatch):
     seen = []
+    rows = pd.DataFrame(X).astype({0: np.float32}) if frame else X  # of columns that are joined at every fit
     train = sknn._together.train
 
     def watched(step, solver, learners):
-        seen.append({id(learner.samples) for learner in learners})
+        seen.append({(id(learner.samples), id(learner.samples.X)) for learner in learners})
         return train(step, solver, learners)
 
     monkeypatch.setattr("sknn._together.train", watched)
-    GridSearchCV(NETWORK, {"alpha": [0.1, 0.2, 0.3]}, cv=5, refit=False).fit(X, Y)
+    GridSearchCV(NETWORK, {"alpha": [0.1, 0.2, 0.3]}, cv=5, refit=False).fit(rows, Y)
     assert [len(samples) for samples in seen] == [5]
 
 
@@ -85,5 +120,6 @@ def test_a_stand_in_passes_for_its_estimator():
     assert stand_in.__sklearn_tags__().classifier_tags == NETWORK.__sklearn_tags__().classifier_tags
     assert not hasattr(stand_in, "classes_")
     fitted = StandIn(clone(NETWORK), Delivery([], [])).fit(X, Y)
-    np.testing.assert_array_equal(fitted.classes_, [0, 1, 2])
-    assert fitted.score(X, Y) == fitted.fitted.score(X, Y)
+    assert type(fitted) is MLPTorchClassifier
+    np.testing.assert_array_equal(fitted.predict_proba(X), clone(NETWORK).fit(X, Y).predict_proba(X))
+    assert type(clone(fitted)) is MLPTorchClassifier
