@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 from sklearn import model_selection
+from sklearn.metrics import check_scoring
 from sklearn.preprocessing import LabelEncoder
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 from sknn._rehearsal import Delivery, StandIn, deliver, fixed_splits, is_worth_it, no_score
 
@@ -50,7 +52,7 @@ def cross_validate(
     params : dict, default=None
         Parameters of the estimator's `fit`; arrays as long as X are split with it.
     pre_dispatch : int or str, default='2*n_jobs'
-        As in scikit-learn's function.
+        Read where scikit-learn does all fits.
     return_train_score : bool, default=False
         Whether to score the training rows too.
     return_estimator : bool, default=False
@@ -71,15 +73,14 @@ def cross_validate(
         "scoring": scoring, "verbose": verbose, "params": params, "return_train_score": return_train_score,
         "return_estimator": return_estimator, "return_indices": return_indices, "error_score": error_score,
     }  # fmt: skip
-    if not is_worth_it(estimator, params):
+    if not is_worth_it(estimator, params, verbose):
         jobs = {"n_jobs": n_jobs, "pre_dispatch": pre_dispatch}
         return model_selection.cross_validate(estimator, X, y, groups=groups, cv=cv, **jobs, **options)
+    _check(model_selection.cross_validate, estimator, **options)
     splits = fixed_splits(estimator, X, y, cv, groups)
     delivery = _delivery(estimator, X, y, splits, params, n_jobs, batch_memory, verbose)
     results = model_selection.cross_validate(StandIn(estimator, delivery), X, y, cv=splits, n_jobs=1, **options)
     results["fit_time"] = delivery.seconds
-    if return_estimator:
-        results["estimator"] = [stand_in.fitted for stand_in in results["estimator"]]
     return results
 
 
@@ -121,7 +122,7 @@ def cross_val_score(
     params : dict, default=None
         Parameters of the estimator's `fit`; arrays as long as X are split with it.
     pre_dispatch : int or str, default='2*n_jobs'
-        As in scikit-learn's function.
+        Read where scikit-learn does all fits.
     error_score : "raise" or float, default=nan
         The score of a fold whose fit raises.
     batch_memory : int, default=None
@@ -133,9 +134,10 @@ def cross_val_score(
         The score of each fold.
     """
     options = {"scoring": scoring, "verbose": verbose, "params": params, "error_score": error_score}
-    if not is_worth_it(estimator, params):
+    if not is_worth_it(estimator, params, verbose):
         jobs = {"n_jobs": n_jobs, "pre_dispatch": pre_dispatch}
         return model_selection.cross_val_score(estimator, X, y, groups=groups, cv=cv, **jobs, **options)
+    _check(model_selection.cross_val_score, estimator, **options)
     splits = fixed_splits(estimator, X, y, cv, groups)
     delivery = _delivery(estimator, X, y, splits, params, n_jobs, batch_memory, verbose)
     return model_selection.cross_val_score(StandIn(estimator, delivery), X, y, cv=splits, n_jobs=1, **options)
@@ -176,7 +178,7 @@ def cross_val_predict(
     params : dict, default=None
         Parameters of the estimator's `fit`; arrays as long as X are split with it.
     pre_dispatch : int or str, default='2*n_jobs'
-        As in scikit-learn's function.
+        Read where scikit-learn does all fits.
     method : {"predict", "predict_proba", "predict_log_proba", "decision_function"}, default="predict"
         What to predict with.
     batch_memory : int, default=None
@@ -189,14 +191,22 @@ def cross_val_predict(
     """
     options = {"verbose": verbose, "params": params, "method": method}
     encoded = method != "predict" and y is not None
-    if not is_worth_it(estimator, params) or (encoded and np.ndim(y) != 1):
+    if not is_worth_it(estimator, params, verbose) or (encoded and np.ndim(y) != 1):
         jobs = {"n_jobs": n_jobs, "pre_dispatch": pre_dispatch}
         return model_selection.cross_val_predict(estimator, X, y, groups=groups, cv=cv, **jobs, **options)
+    _check(model_selection.cross_val_predict, estimator, **options)
     splits = fixed_splits(estimator, X, y, cv, groups)
     # scikit-learn numbers the classes before it fits, so that folds without one of them agree on the columns.
     fitted_to = LabelEncoder().fit_transform(y) if encoded else y
     delivery = _delivery(estimator, X, fitted_to, splits, params, n_jobs, batch_memory, verbose)
     return model_selection.cross_val_predict(StandIn(estimator, delivery), X, y, cv=splits, n_jobs=1, **options)
+
+
+def _check(function: Any, estimator: Any, **options: Any) -> None:
+    """Refuse, before any network is trained, what scikit-learn's function would refuse after."""
+    validate_parameter_constraints(function._skl_parameter_constraints, options, function.__name__)
+    if "scoring" in options:
+        check_scoring(estimator, scoring=options["scoring"])
 
 
 def _delivery(

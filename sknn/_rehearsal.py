@@ -15,7 +15,7 @@ from sknn._together import Job, Outcome, can_take_part, fit_all, last_step
 
 
 class StandIn(BaseEstimator):
-    """Passes for an estimator wherever scikit-learn handles one, but lets a desk do its fits.
+    """Passes for an estimator wherever scikit-learn handles one, until a desk has done its fit: then it becomes it.
 
     Parameters
     ----------
@@ -29,8 +29,11 @@ class StandIn(BaseEstimator):
         self.estimator, self.desk = estimator, desk
 
     def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
-        """Ask the desk for the fitted estimator."""
-        self.fitted = self.desk.fit(self.estimator, X, y, fit_params)
+        """Ask the desk for the fitted estimator, and become it for whoever scores, clones or keeps it."""
+        fitted, asked = self.desk.fit(self.estimator, X, y, fit_params), vars(self.estimator)
+        # scikit-learn takes them back where it linked the callbacks of a search.
+        linked = {name: asked[name] for name in asked.keys() & {"_parent_callback_ctx", "_skl_callbacks"}}
+        self.__class__, self.__dict__ = type(fitted), vars(fitted) | linked
         return self
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -53,12 +56,9 @@ class StandIn(BaseEstimator):
         return self.estimator.__sklearn_tags__()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("estimator", "fitted"):
+        if name.startswith("__") or name == "estimator":
             raise AttributeError(name)
-        owner = (
-            self.estimator if name in ("set_callbacks", "_skl_callbacks") else vars(self).get("fitted", self.estimator)
-        )
-        return getattr(owner, name)
+        return getattr(self.estimator, name)
 
     @property
     def _parent_callback_ctx(self) -> Any:
@@ -125,9 +125,12 @@ class Delivery:
         return np.array([outcome.seconds for outcome in self.outcomes])
 
 
-def is_worth_it(estimator: Any, params: dict[str, Any] | None) -> bool:
+def is_worth_it(estimator: Any, params: dict[str, Any] | None, verbose: int) -> bool:
     """Return whether fits of that estimator may be done together, and it is certain what they are given."""
-    return can_take_part(estimator) and not (params and get_config()["enable_metadata_routing"])
+    worth_it = can_take_part(estimator) and not (params and get_config()["enable_metadata_routing"])
+    if verbose > 0 and not worth_it:
+        print("Trained no fits together: scikit-learn does them one by one.")
+    return worth_it
 
 
 def fixed_splits(estimator: Any, X: Any, y: Any, cv: Any, groups: Any) -> list[tuple[np.ndarray, np.ndarray]]:

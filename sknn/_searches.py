@@ -39,9 +39,11 @@ class _TogetherMixin:
             The search, with the fitted attributes that scikit-learn documents.
         """
         vars(self).pop("loss_curves_", None)  # of a fit before
-        if not is_worth_it(self.estimator, params):
+        own_search = type(self)._run_search is not _TogetherMixin._run_search  # its candidates may follow from scores
+        if own_search or not is_worth_it(self.estimator, params, self.verbose):
             return super().fit(X, y, **params)  # type: ignore[misc]
         self._validate_params()  # type: ignore[attr-defined]
+        self._get_scorers()  # type: ignore[attr-defined]
         splits = fixed_splits(self.estimator, X, y, self.cv, params.get("groups"))
         rehearsed = self._copy(splits, scoring=no_score, refit=False, verbose=0, error_score="raise")
         rehearsed.return_train_score, rehearsed._skl_callbacks = False, []
@@ -55,8 +57,8 @@ class _TogetherMixin:
         played._candidates, played._seconds = rehearsed._candidates, delivery.seconds
         super(_TogetherMixin, played).fit(X, y, **params)  # type: ignore[misc]
         results = {name: value for name, value in vars(played).items() if name.endswith("_")}
-        if isinstance(results.get("best_estimator_"), StandIn):  # it is not where a fit before left one, and this none
-            results["best_estimator_"] = results["best_estimator_"].fitted
+        if isinstance(getattr(played.scorer_, "_estimator", None), StandIn):  # which would keep all networks
+            played.scorer_._estimator = self.estimator
         vars(self).update(results)
         self.loss_curves_ = delivery.loss_curves(len(splits))
         return self
@@ -110,7 +112,7 @@ class GridSearchCV(_TogetherMixin, model_selection.GridSearchCV):
     verbose : int, default=0
         Above 0, tells which fits trained together and which alone, and what scikit-learn's search tells.
     pre_dispatch : int or str, default='2*n_jobs'
-        As in scikit-learn's search.
+        Read where scikit-learn does all fits.
     error_score : "raise" or float, default=nan
         The score of a candidate whose fit raises.
     return_train_score : bool, default=False
@@ -200,7 +202,7 @@ class RandomizedSearchCV(_TogetherMixin, model_selection.RandomizedSearchCV):
     verbose : int, default=0
         Above 0, tells which fits trained together and which alone, and what scikit-learn's search tells.
     pre_dispatch : int or str, default='2*n_jobs'
-        As in scikit-learn's search.
+        Read where scikit-learn does all fits.
     random_state : int, RandomState instance or None, default=None
         Source of the candidates.
     error_score : "raise" or float, default=nan

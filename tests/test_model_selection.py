@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, LeaveOneOut, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 import sknn.model_selection
 from sknn import LeNetClassifier, MLPTorchClassifier, MLPTorchRegressor
@@ -86,6 +87,7 @@ GRIDS = {
         classifier(max_iter=80, n_iter_no_change=2),
         {"learning_rate_init": [0.001, 0.05, 0.3], "tol": [1e-3, 1e-1], "n_iter_no_change": [1, 4]},
     ),
+    "solvers": (classifier(), {"solver": ["adam", "sgd"], "alpha": [0.1, 1.0]}),
     "clipping": (classifier(), {"max_grad_norm": [0.1, 1.0], "learning_rate_init": [0.001, 0.1]}),
 }  # fmt: skip
 
@@ -167,7 +169,7 @@ def test_routed_weights_are_left_to_scikit_learn(capsys):
         assert_same_search(search, X, Y, capsys, together=6)
         assert_same_search(search, X, Y, capsys, sample_weight=WEIGHT)
         search.set_params(verbose=1).fit(X, Y, sample_weight=WEIGHT)
-    assert "together" not in capsys.readouterr().out
+    assert "Trained no fits together" in capsys.readouterr().out
 
 
 class Counted(StandardScaler):
@@ -262,10 +264,78 @@ OTHERS = {
 @pytest.mark.parametrize("other", OTHERS)
 def test_other_estimators_are_left_to_scikit_learn(other, capsys):
     data = (np.random.default_rng(0).normal(size=(20, 64)), np.arange(20) % 2) if other == "images" else (X, Y)
-    search = GridSearchCV(OTHERS[other], {}, cv=2).fit(*data)
-    assert "together" not in capsys.readouterr().out
+    search = GridSearchCV(OTHERS[other], {}, cv=2, verbose=1).fit(*data)
+    assert "Trained no fits together: scikit-learn does them one by one.\n" in capsys.readouterr().out
     theirs = model_selection.GridSearchCV(OTHERS[other], {}, cv=2).fit(*data)
     np.testing.assert_array_equal(search.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
+
+
+def looks_inside(estimator, X, y):
+    """A scorer that reads what it likes: fitted attributes, steps, the class; and that fits a copy."""
+    check_is_fitted(estimator)
+    network = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    assert isinstance(network, MLPTorchClassifier)
+    return vars(network)["loss_curve_"][-1] + clone(estimator).fit(X, y).score(X, y)
+
+
+@pytest.mark.parametrize("estimator", [classifier(), make_pipeline(StandardScaler(), classifier())], ids=type)
+def test_scorers_get_the_fitted_estimator_itself(estimator, capsys):
+    name = "alpha" if isinstance(estimator, MLPTorchClassifier) else "mlptorchclassifier__alpha"
+    search = GridSearchCV(estimator, {name: [0.01, 1.0]}, cv=2, scoring=looks_inside)
+    assert_same_search(search, X, Y, capsys, together=4)
+
+
+def test_a_fitted_search_keeps_no_network_but_the_best():
+    sizes = []
+    for module in (sknn.model_selection, model_selection):
+        search = module.GridSearchCV(classifier(hidden_layer_sizes=(100,)), {"alpha": [0.01, 0.1, 1.0]}).fit(X, Y)
+        assert search.score(X, Y) == search.best_estimator_.score(X, Y)
+        assert search.scorer_._estimator is search.estimator
+        sizes.append(len(pickle.dumps(search)))
+    assert sizes[0] < 1.2 * sizes[1]
+
+
+WRONG = {
+    "scoring": ("cross_val_score", {"scoring": "acuracy"}),
+    "some scoring": ("cross_validate", {"scoring": ["acuracy"]}),
+    "error_score": ("cross_validate", {"error_score": "rise"}),
+    "method": ("cross_val_predict", {"method": "foo"}),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_arguments_of_functions_are_refused_before_any_fit(case, monkeypatch):
+    name, options = WRONG[case]
+    refused = []
+    for module in (model_selection, sknn.model_selection):
+        with pytest.raises(ValueError) as error:
+            getattr(module, name)(classifier(), X, Y, **options)
+        refused.append(str(error.value))
+        monkeypatch.setattr(sknn._rehearsal, "fit_all", None)
+    assert refused[0] == refused[1]
+
+
+def test_wrong_refit_is_refused_before_any_fit(monkeypatch):
+    monkeypatch.setattr(sknn._rehearsal, "fit_all", None)
+    search = GridSearchCV(classifier(), {"alpha": [0.1, 1.0]}, scoring=["accuracy", "neg_log_loss"])
+    with pytest.raises(ValueError, match="For multi-metric scoring, the parameter refit must be set"):
+        search.fit(X, Y)
+
+
+def test_a_search_of_its_own_kind_is_left_to_scikit_learn():
+    class Twice(GridSearchCV):
+        def _run_search(self, evaluate_candidates, **options):
+            found = evaluate_candidates([{"alpha": 0.1}])
+            evaluate_candidates([{"alpha": 1.0 + found["mean_test_score"][0]}])
+
+    assert len(Twice(classifier(), {"alpha": [0.1]}, cv=2).fit(X, Y).cv_results_["params"]) == 2
+
+
+def test_unknown_parameters_of_fit_fail_as_alone():
+    for module in (sknn.model_selection, model_selection):
+        with pytest.raises(ValueError, match="All the 3 fits failed") as error:
+            module.cross_val_score(classifier(), X, Y, params={"sampleweight": WEIGHT}, cv=3)
+        assert "unexpected keyword argument 'sampleweight'" in str(error.value)
 
 
 def test_what_is_no_estimator_is_refused_by_scikit_learn():
