@@ -170,7 +170,8 @@ def clothes_text(train, test, options: argparse.Namespace) -> str:
 def digits_text(X, y, options: argparse.Namespace) -> str:
     folds = [StratifiedKFold(5, shuffle=True, random_state=seed) for seed in range(options.seeds)]
     scores = [cross_val_score(LeNetClassifier(random_state=seed), X, y, cv=cv).mean() for seed, cv in enumerate(folds)]
-    return f"`LeNetClassifier()` on scikit-learn's digits, five folds: {spread(scores, 4)}. {measured(options.seeds)}"
+    name = "`LeNetClassifier()` on scikit-learn's digits, five shuffled folds"
+    return f"{name}: {spread(scores, 4)}. {measured(options.seeds)}"
 
 
 def measured(n: int) -> str:
