@@ -1,5 +1,8 @@
 """What stands between a search and its fits: lists, deliveries, and groups that fail."""
 
+import threading
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +66,19 @@ def test_precisions_are_not_mixed_in_a_program():
     for outcome in fit_all([Job(network, data, Y, {}, 0) for network in networks], 1, None):
         alone = clone(outcome.estimator).fit(data, Y)
         np.testing.assert_array_equal(outcome.estimator.predict_proba(data), alone.predict_proba(data))
+
+
+def test_fits_in_threads_leave_the_filters_of_warnings_to_all():
+    outside, inside = warnings.filters, []
+
+    def record():
+        with Outcome().recorded():
+            inside.append(warnings.filters)
+
+    thread = threading.Thread(target=record)
+    thread.start()
+    thread.join()
+    assert inside[0] is outside
 
 
 def test_fits_whose_program_fails_are_done_alone(monkeypatch):
