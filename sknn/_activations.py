@@ -1,7 +1,7 @@
 """The activation functions of hidden layers, by name: forward beside backward."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -55,13 +55,12 @@ def _elu(module: type[nn.Module], alpha: float, scale: float) -> Activation:
     )
 
 
-def _by_model(function: Callable[..., Any]) -> Callable[..., Any]:
+def _by_model(function: Callable[..., object]) -> Callable[[Tensor, Tensor], None]:
     """Compute each model by itself: gelu rounds otherwise where the memory of all is not one piece."""
 
-    def computed(*tensors: Tensor) -> Tensor:
+    def computed(*tensors: Tensor) -> None:
         for of_model in zip(*tensors, strict=True):
             function(*of_model)
-        return tensors[0]
 
     return computed
 

@@ -136,11 +136,11 @@ class LeNetEstimatorMixin:
         X = to_host(X)
         X = np.asarray(X) if isinstance(X, list | tuple) else X
         expected = full_shape(self.image_shape) if reset else self.image_shape_
-        shape, channels_last = None, False
-        if getattr(X, "ndim", 2) in (3, 4):
+        shape, channels_last, n_dimensions = None, False, getattr(X, "ndim", 2)
+        if n_dimensions in (3, 4):
             shape, channels_last = shape_of_images(X.shape, expected)
             X = rows_of_images(X, channels_last)
-        elif getattr(X, "ndim", 2) > 4:
+        elif n_dimensions > 4:
             raise ValueError(f"X must be rows of pixels or images, of two to four dimensions, got the shape {X.shape}.")
         if reset:
             self.image_shape_ = shape  # of rows it is known after their validation

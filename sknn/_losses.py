@@ -112,6 +112,20 @@ def _over_blocks(loss: Loss, blocks: tuple[int, ...]) -> Loss:
     return loss if len(blocks) == 1 else Loss(value, gradient)
 
 
+def _by_model(loss: Loss) -> Loss:
+    """Compute each of several models by itself, as for one that knows of no others."""
+
+    def each(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        def computed(raw: Tensor, y: Tensor) -> Tensor:
+            if raw.ndim < 3:
+                return function(raw, y)
+            return torch.stack([function(*of_model) for of_model in zip(raw, y, strict=True)])
+
+        return computed
+
+    return Loss(each(loss.value), each(loss.gradient))
+
+
 def _own(function: Callable[..., Tensor]) -> Loss:
     """Return the loss of a user's function or module of raw scores and targets, its gradient by autograd."""
     if isinstance(function, type):
@@ -122,8 +136,6 @@ def _own(function: Callable[..., Tensor]) -> Loss:
             function.__dict__["reduction"] = "none"  # weights multiply the loss of each row
 
     def value(raw: Tensor, y: Tensor) -> Tensor:
-        if raw.ndim == 3:
-            return torch.stack([value(*of_model) for of_model in zip(raw, y, strict=True)])
         if isinstance(function, nn.Module):
             function.to(raw)
         flat = raw.shape[-1] == 1
@@ -141,7 +153,7 @@ def _own(function: Callable[..., Tensor]) -> Loss:
             leaf = raw.detach().requires_grad_()
             return torch.autograd.grad(value(leaf, y).sum(), leaf)[0]
 
-    return Loss(value, gradient)
+    return _by_model(Loss(value, gradient))
 
 
 def _softmax_log_loss(smoothing: float) -> Loss:
@@ -201,20 +213,6 @@ def _logistic_log_loss(smoothing: float) -> Loss:
         return (loss * share).sum((1, 2)), np.multiply(slope, share, out=slope)
 
     return Loss(value, gradient, HostLoss(sums, lambda y, zeros: np.subtract(1, 2 * y, out=zeros)))
-
-
-def _by_model(loss: Loss) -> Loss:
-    """Compute each of several models by itself: powers round by how numbers fill the vectors of the CPU."""
-
-    def each(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-        def computed(raw: Tensor, y: Tensor) -> Tensor:
-            if raw.ndim < 3:
-                return function(raw, y)
-            return torch.stack([function(*of_model) for of_model in zip(raw, y, strict=True)])
-
-        return computed
-
-    return Loss(each(loss.value), each(loss.gradient))
 
 
 def _softmax_focal(gamma: float) -> Loss:
@@ -315,6 +313,7 @@ def _exp(raw: Tensor) -> Tensor:
 LOSSES: dict[tuple[str, str], Callable[[float], Loss]] = {
     ("log_loss", "softmax"): _softmax_log_loss,
     ("log_loss", "logistic"): _logistic_log_loss,
+    # Powers round by how their numbers fill the vectors of the CPU, and so by how many models there are.
     ("focal", "softmax"): lambda gamma: _by_model(_softmax_focal(gamma)),
     ("focal", "logistic"): lambda gamma: _by_model(_logistic_focal(gamma)),
     ("squared_error", "identity"): _squared_error,

@@ -126,7 +126,10 @@ class Delivery:
 
 
 def is_worth_it(estimator: Any, params: dict[str, Any] | None, verbose: int) -> bool:
-    """Return whether fits of that estimator may be done together, and it is certain what they are given."""
+    """Return whether fits of that estimator may be done together, and it is certain what they are given.
+
+    Where they may not, `verbose` tells the user.
+    """
     worth_it = can_take_part(estimator) and not (params and get_config()["enable_metadata_routing"])
     if verbose > 0 and not worth_it:
         print("Trained no fits together: scikit-learn does them one by one.")
