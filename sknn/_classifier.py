@@ -12,14 +12,14 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sknn._fitting import all_or_nothing
 from sknn._hyperparameters import is_stochastic
 from sknn._input import to_host
 from sknn._losses import LINKS, LOG_LINKS, Loss, make_loss
-from sknn._targets import ClassTargets
+from sknn._targets import ClassTargets, label_type
 
 
 class ClassifierEstimatorMixin(ClassifierMixin):
@@ -45,11 +45,9 @@ class ClassifierEstimatorMixin(ClassifierMixin):
         return self._targets.public_classes
 
     def _learn_targets(self, y: Any) -> ClassTargets:
-        _refuse_continuous(y)
         return ClassTargets.from_labels(y)
 
     def _check_targets(self, y: Any, targets: Any) -> None:
-        _refuse_continuous(y)
         n_columns = 1 if y.ndim == 1 else y.shape[1]
         if n_columns != len(targets.classes) or (y.ndim == 1) != (targets.kind in ("binary", "multiclass")):
             raise ValueError(
@@ -57,6 +55,7 @@ class ClassifierEstimatorMixin(ClassifierMixin):
                 f" column(s) of {targets.kind} targets."
             )
         if len(targets.unknown(y)):
+            label_type(y)  # continuous y has an error of its own
             given = np.unique(y.data if issparse(y) else y)
             raise ValueError(
                 "`y` has classes not in `self.classes_`."
@@ -268,12 +267,6 @@ class ClassifierEstimatorMixin(ClassifierMixin):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _refuse_continuous(y: Any) -> None:
-    # scikit-learn's own check also warns where there are many classes, as a batch of a stream may well have.
-    if type_of_target(y, input_name="y").startswith(("continuous", "unknown")):
-        check_classification_targets(y)
 
 
 def _columns_of(y: Any) -> Iterator[np.ndarray]:

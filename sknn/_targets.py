@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse
-from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 
 class Targets(Protocol):
@@ -31,6 +31,15 @@ class Targets(Protocol):
         """Return accuracy or R2 of raw scores and their link against encoded targets."""
 
 
+def label_type(y: Any) -> str:
+    """Return scikit-learn's type of labels, or raise its error where y are none."""
+    kind = type_of_target(y, input_name="y")
+    # scikit-learn's own check also warns where there are many classes, as a batch of a stream may well have.
+    if kind.startswith(("continuous", "unknown")):
+        check_classification_targets(y)
+    return kind
+
+
 @dataclass(frozen=True)
 class ClassTargets:
     """The classes of each column of y; `kind` is "binary", "multiclass", "multilabel" or "multioutput"."""
@@ -43,7 +52,7 @@ class ClassTargets:
     def from_labels(cls, y: Any) -> "ClassTargets":
         """Learn the classes from y of shape (n,) or (n, columns), already validated."""
         # scikit-learn's type has any two values for an indicator; here those of one have to be 0 and 1.
-        if type_of_target(y, input_name="y") == "multilabel-indicator" and not len(_no_indicators(y)):
+        if label_type(y) == "multilabel-indicator" and not len(_no_indicators(y)):
             return cls("multilabel", (np.array([0, 1]),) * y.shape[1], scipy.sparse.issparse(y))
         if scipy.sparse.issparse(y):
             raise ValueError(f"Sparse y must be an indicator of labels, all zeros and ones, got {np.unique(y.data)}.")
