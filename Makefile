@@ -3,6 +3,8 @@ WORKERS ?= 2
 BIN := .venv/bin
 # One command with all constraints: torch must never be resolved without its pin.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# What an installation is made of, sknn's own Python files aside, which are used where they are.
+SOURCES := pyproject.toml constraints.txt hatch_build.py sknn/_c/epoch.c
 # Documents are checked by `make readme`, `make doctest` and `make docs-check`; a bare `pytest` runs everything.
 DOCUMENTS := tests/test_readme.py tests/test_docstrings.py tests/test_docs_site.py
 
@@ -58,15 +60,15 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 # Levels, each holding the one before, so each marks the lower ones as done too.
-.venv/.core: pyproject.toml constraints.txt | $(BIN)/python
+.venv/.core: $(SOURCES) | $(BIN)/python
 	$(INSTALL) -e .
 	touch $@
 
-.venv/.test: pyproject.toml constraints.txt | $(BIN)/python
+.venv/.test: $(SOURCES) | $(BIN)/python
 	$(INSTALL) -e '.[test]'
 	touch .venv/.core $@
 
-.venv/.dev: pyproject.toml constraints.txt | $(BIN)/python
+.venv/.dev: $(SOURCES) | $(BIN)/python
 	$(INSTALL) -e '.[dev]'
 	touch .venv/.core .venv/.test $@
 

@@ -10,11 +10,12 @@ import torch
 from report import PAGE, machine, publish, table
 
 from sknn._devices import compute_scope, fits_one_thread
+from sknn._learner import Learner, Recipe, TrainState
 from sknn._losses import make_loss
 from sknn._samples import Samples, place
 from sknn._solvers import Solver, SolverOptions
 from sknn._steps import choose_step
-from sknn._train import Learner, Recipe, TrainState, train
+from sknn._train import train
 from sknn.modules import MLP
 
 N_FEATURES, N_CLASSES, BATCH, N_ROUNDS = 64, 10, 200, 7

@@ -1,5 +1,6 @@
 """Neural networks that behave like scikit-learn estimators."""
 
+from sknn._versions import show_versions
 from sknn.gradients import GradientCheck, check_gradients
 from sknn.lenet_classifier import LeNetClassifier
 from sknn.lenet_regressor import LeNetRegressor
@@ -20,4 +21,5 @@ __all__ = [
     "TorchRegressor",
     "__version__",
     "check_gradients",
+    "show_versions",
 ]

@@ -42,10 +42,10 @@ class AutogradStep:
     ) -> None:
         self.parameters = FlatParameters(modules, joined=self._JOINED)
         self.modules, self._autocast = modules, autocast
-        self._losses = [loss] * len(modules) if isinstance(loss, Loss) else list(loss)
-        self._loss = joint_loss(self._losses)
+        self.losses = [loss] * len(modules) if isinstance(loss, Loss) else list(loss)
+        self._loss = joint_loss(self.losses)
         of_models = [alpha] * len(modules) if isinstance(alpha, float | int) else list(alpha)
-        self._alpha, self._penalizes = self.parameters.data.new_tensor(of_models).unsqueeze(1), any(of_models)  # (K, 1)
+        self.alpha, self._penalizes = self.parameters.data.new_tensor(of_models).unsqueeze(1), any(of_models)  # (K, 1)
         self._penalty = torch.empty_like(self.parameters.data)
         self._shares: dict[int, Shares] = {}  # of rows that weigh the same, by their number
 
@@ -64,8 +64,8 @@ class AutogradStep:
     def keep(self, models: Sequence[int]) -> Self:
         """Return the step of some of the models, whose parameters move to memory of its own."""
         options = {"autocast": True} if self._autocast else {}
-        alpha = self._alpha[list(models), 0].tolist()
-        losses = [self._losses[k] for k in models]
+        alpha = self.alpha[list(models), 0].tolist()
+        losses = [self.losses[k] for k in models]
         return type(self)([self.modules[k] for k in models], losses, alpha=alpha, **options)
 
     def prepared(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Batch:
@@ -74,7 +74,7 @@ class AutogradStep:
 
     def shares(self, weight: Tensor, total: Tensor) -> Shares:
         """Return the shares of rows of that weight (K, b), and of the penalty where all rows weigh `total` (K, 1)."""
-        return Shares((weight / total).unsqueeze(1), self._alpha / total * self.parameters.decayed)
+        return Shares((weight / total).unsqueeze(1), self.alpha / total * self.parameters.decayed)
 
     def add_data_term(self, X: Tensor, y: Tensor, shares: Shares, *, first: bool = False) -> Tensor:
         """Add the gradient of the loss over a batch and return that part of the loss (K,).
@@ -84,7 +84,7 @@ class AutogradStep:
         if first:
             self.parameters.grad.zero_()
         values = []
-        for k, (module, loss) in enumerate(zip(self.modules, self._losses, strict=True)):
+        for k, (module, loss) in enumerate(zip(self.modules, self.losses, strict=True)):
             if not module.training:
                 module.train()
             # A copy, as a module may write to it; and products round by how their operands lie in memory, which must
@@ -175,3 +175,13 @@ def detached_copy(module: nn.Module) -> nn.Module:
     finally:
         for part, generator in generators.items():
             part.generator = generator
+
+
+def released(module: nn.Module) -> nn.Module:
+    """Make a module that is trained no more such a module for prediction itself, and return it."""
+    for parameter in module.parameters():
+        parameter.data, parameter.grad = parameter.detach().clone(), None
+    for part in module.modules():
+        if getattr(part, "generator", None) is not None:
+            part.generator = None  # type: ignore[assignment]
+    return module.eval()

@@ -19,6 +19,7 @@ from sknn._ensemble import members_of
 from sknn._images import Augment
 from sknn._input import check_weight_sum
 from sknn._lbfgs import minimize_lbfgs
+from sknn._learner import Learner, Recipe, TrainState
 from sknn._losses import LINKS, Loss
 from sknn._progress import GivenRows, Progress
 from sknn._samples import DenseRows, HostRows, Samples, pass_slices, to_tensor
@@ -26,7 +27,7 @@ from sknn._solvers import SCHEDULES, Solver, SolverOptions
 from sknn._standing import Standing
 from sknn._steps import Step, choose_step
 from sknn._targets import Targets
-from sknn._train import Epoch, Learner, Recipe, TrainState, train
+from sknn._train import Epoch, train
 from sknn.modules import Dropout
 
 

@@ -48,7 +48,7 @@ class FusedMLPStep(AutogradStep):
         self, modules: Sequence[MLP], loss: Loss | Sequence[Loss], *, alpha: float | Sequence[float] = 0.0
     ) -> None:
         super().__init__(modules, loss, alpha=alpha)
-        self._activation, self._masks = activation_of(modules[0]), Masks(modules)
+        self.activation, self.masks = activation_of(modules[0]), Masks(modules)
         data, grad = (self.parameters.views(of) for of in (self.parameters.data, self.parameters.grad))
         self._layers = [
             _Layer(weight, weight.mT, bias.unsqueeze(2), weight_grad, bias_grad.unsqueeze(2))
@@ -67,16 +67,16 @@ class FusedMLPStep(AutogradStep):
     def _forward(self, X: Tensor, memory: _Memory) -> Tensor:
         for i, layer in enumerate(self._layers[:-1]):
             torch.baddbmm(layer.bias, layer.weight, X, out=memory.before[i])
-            self._activation.forward_(memory.before[i], memory.after[i])
+            self.activation.forward_(memory.before[i], memory.after[i])
             if memory.masks:
-                self._masks.draw_(i, memory.masks[i])
+                self.masks.draw_(i, memory.masks[i])
                 torch.mul(memory.after[i], memory.masks[i], out=memory.inputs[i])
             X = memory.inputs[i]
         return torch.baddbmm(self._layers[-1].bias, self._layers[-1].weight, X, out=memory.scores)
 
     def _backward(self, X: Tensor, grad: Tensor, memory: _Memory, *, first: bool) -> None:
         inputs = [X, *memory.inputs]
-        kept = memory.after if self._activation.from_output else memory.before
+        kept = memory.after if self.activation.from_output else memory.before
         for i in reversed(range(len(self._layers))):
             layer = self._layers[i]
             if first:
@@ -89,7 +89,7 @@ class FusedMLPStep(AutogradStep):
                 grad = torch.bmm(layer.transposed, grad, out=memory.grad[i - 1])
                 if memory.masks:
                     grad.mul_(memory.masks[i - 1])
-                self._activation.backward_(grad, kept[i - 1])
+                self.activation.backward_(grad, kept[i - 1])
 
     def _memory(self, n_rows: int) -> _Memory:
         """Return the memory for batches of that many rows: a fit has two kinds at most, full ones and the last."""
@@ -101,9 +101,9 @@ class FusedMLPStep(AutogradStep):
                 return [new(len(self.modules), n + 1, n_rows)[:, :-1] for n in sizes[:-1]]
 
             before = tensors()
-            after = before if self._activation.from_output else tensors()
-            masks = tensors() if self._masks else []
-            inputs = tensors() if self._masks else after
+            after = before if self.activation.from_output else tensors()
+            masks = tensors() if self.masks else []
+            inputs = tensors() if self.masks else after
             scores = new(len(self.modules), sizes[-1], n_rows)
             self._memories[n_rows] = _Memory(before, after, masks, inputs, tensors(), scores)
         return self._memories[n_rows]

@@ -11,8 +11,8 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from torch import nn
 
 from sknn._devices import DTYPES
+from sknn._learner import Recipe
 from sknn._solvers import SCHEDULES, SOLVERS, SolverOptions
-from sknn._train import Recipe
 
 
 def is_stochastic(estimator: Any) -> bool:

@@ -16,6 +16,13 @@ from torch import Tensor, nn
 _LARGEST_LOG_RATE = 50.0
 
 
+class LossInC(NamedTuple):
+    """The name of a loss in `_c/epoch.c`, or "" if it is not there, and its parameter if it has one."""
+
+    name: str = ""
+    label_smoothing: float = 0.0
+
+
 class Loss(NamedTuple):
     """A loss of every row and its gradient with respect to the raw scores.
 
@@ -26,6 +33,7 @@ class Loss(NamedTuple):
     gradient: Callable[[Tensor, Tensor], Tensor]
     on_host: "HostLoss | None" = None
     """The two at once for `SmallMLPStep`, where that is faster."""
+    in_c: LossInC = LossInC()
 
 
 class HostLoss(NamedTuple):
@@ -184,7 +192,7 @@ def _softmax_log_loss(smoothing: float) -> Loss:
         np.put_along_axis(zeros, y, 1, -1)
         return zeros
 
-    return Loss(value, gradient, HostLoss(sums, targets))
+    return Loss(value, gradient, HostLoss(sums, targets), LossInC("softmax_log_loss", smoothing))
 
 
 def _logistic_log_loss(smoothing: float) -> Loss:
@@ -212,7 +220,8 @@ def _logistic_log_loss(smoothing: float) -> Loss:
         slope *= sign.mT
         return (loss * share).sum((1, 2)), np.multiply(slope, share, out=slope)
 
-    return Loss(value, gradient, HostLoss(sums, lambda y, zeros: np.subtract(1, 2 * y, out=zeros)))
+    on_host = HostLoss(sums, lambda y, zeros: np.subtract(1, 2 * y, out=zeros))
+    return Loss(value, gradient, on_host, LossInC("logistic_log_loss", smoothing))
 
 
 def _softmax_focal(gamma: float) -> Loss:
@@ -259,7 +268,10 @@ def _squared_error(_: float) -> Loss:
         grad = error * share
         return 0.5 * np.multiply(error, grad, out=error).sum((1, 2)), grad
 
-    return Loss(lambda raw, y: 0.5 * (raw - y).square().sum(-1), lambda raw, y: raw - y, HostLoss(sums))
+    def value(raw: Tensor, y: Tensor) -> Tensor:
+        return 0.5 * (raw - y).square().sum(-1)
+
+    return Loss(value, lambda raw, y: raw - y, HostLoss(sums), LossInC("squared_error"))
 
 
 def _absolute_error(_: float) -> Loss:

@@ -34,6 +34,11 @@ class HostRows:
         return self._X.shape[0]
 
     @property
+    def source(self) -> Any:
+        """All rows as they came."""
+        return self._X
+
+    @property
     def row_size(self) -> int:
         """Number of values in a row."""
         return math.prod(self._X.shape[1:])
@@ -62,6 +67,11 @@ class DenseRows:
 
     def __len__(self) -> int:
         return len(self._X)
+
+    @property
+    def source(self) -> np.ndarray | None:
+        """All rows in the dtype they came in, where they are in memory of the host."""
+        return self._X.numpy() if self.device.type == "cpu" else None
 
     @property
     def row_size(self) -> int:
@@ -177,26 +187,20 @@ def batch_bounds(n_rows: int, batch_size: int, *, at_least_two: bool = False) ->
     return list(zip(starts, [*starts[1:], n_rows], strict=True))
 
 
-class Orders:
-    """The order in which K models read the same rows, shuffled anew by each model's own generator.
+class Order:
+    """The places (n,) of rows in an order that is shuffled anew by a generator.
 
     Shuffling composes with the order before, as scikit-learn's MLP does it.
     """
 
-    def __init__(self, rows: np.ndarray, rngs: Sequence[np.random.RandomState]) -> None:
-        self._rows, self._rngs = rows, rngs
-        self._order = np.tile(np.arange(len(rows)), (len(rngs), 1))
-
-    def rows(self) -> np.ndarray:
-        """Return the rows (K, n) in their present order."""
-        return self._rows[self._order]
+    def __init__(self, n_rows: int, rng: np.random.RandomState) -> None:
+        self.places, self._rng = np.arange(n_rows), rng
 
     def shuffle(self) -> None:
         """Shuffle once more."""
-        for order, rng in zip(self._order, self._rngs, strict=True):
-            permutation = np.arange(len(order))
-            rng.shuffle(permutation)
-            order[:] = order[permutation]
+        permutation = np.arange(len(self.places))
+        self._rng.shuffle(permutation)
+        self.places = self.places[permutation]
 
 
 def pass_size(n_rows: int, row_size: int) -> int:

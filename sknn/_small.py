@@ -55,7 +55,7 @@ class SmallMLPStep(AutogradStep):
         self, modules: Sequence[MLP], loss: Loss | Sequence[Loss], *, alpha: float | Sequence[float] = 0.0
     ) -> None:
         super().__init__(modules, loss, alpha=alpha)
-        self._activation, self._masks = activation_of(modules[0]), Masks(modules)
+        self.activation, self.masks = activation_of(modules[0]), Masks(modules)
         self._host_loss = host_loss(self._loss)
         self._data, self._grad = self.parameters.data.numpy(), self.parameters.grad.numpy()
         self._penalized = self._penalty.numpy()
@@ -97,9 +97,9 @@ class SmallMLPStep(AutogradStep):
     def _forward(self, X: np.ndarray, memory: _Memory) -> None:
         for i, (layer, hidden) in enumerate(zip(self._layers[:-1], memory.hidden, strict=True)):
             np.matmul(layer.data, X, out=hidden.before_array)
-            self._activation.forward_(hidden.before, hidden.after)
+            self.activation.forward_(hidden.before, hidden.after)
             if hidden.mask is not None:
-                self._masks.draw_(i, hidden.mask)
+                self.masks.draw_(i, hidden.mask)
                 torch.mul(hidden.after, hidden.mask, out=hidden.dropped)
             X = hidden.inputs
         np.matmul(self._layers[-1].data, X, out=memory.scores_array)
@@ -118,7 +118,7 @@ class SmallMLPStep(AutogradStep):
                 grad = product(layer.transposed, grad, out=hidden.grad_array)
                 if hidden.mask is not None:
                     hidden.grad.mul_(hidden.mask)
-                self._activation.backward_(hidden.grad, hidden.after if self._activation.from_output else hidden.before)
+                self.activation.backward_(hidden.grad, hidden.after if self.activation.from_output else hidden.before)
 
     def _memory(self, n_rows: int) -> _Memory:
         """Return the memory for batches of that many rows: a fit has two kinds at most, full ones and the last."""
@@ -134,7 +134,7 @@ class SmallMLPStep(AutogradStep):
         def new() -> Tensor:
             return torch.empty_like(inputs)[:, :-1]
 
-        dropped, grad, mask = inputs[:, :-1], new(), new() if self._masks else None
+        dropped, grad, mask = inputs[:, :-1], new(), new() if self.masks else None
         after = dropped if mask is None else new()
-        before = after if self._activation.from_output else new()
+        before = after if self.activation.from_output else new()
         return _Hidden(before, after, mask, dropped, grad, before.numpy(), inputs.numpy(), grad.numpy())

@@ -90,16 +90,17 @@ class Solver:
         """Move the parameters along their gradient, which may be overwritten, by the models' rates at that step."""
         if rates != self._rates:
             self._rates, self._parts = list(rates), self._split(rates)
-        steps = self._steps
-        steps.number += 1
-        self._counter += 1
+        self.count(1)
         for part in self._parts:
-            if self._rule.counts:
-                self._counter[...] = steps.number - 1
+            self._counter[...] = self.steps - self._rule.counts
             rate = scheduled(part.rate, part.options, step, n_steps)
             if part.decay is not None:
                 part.data.mul_(1 - rate * part.decay)
             self._rule.update(part, rate)
+
+    def count(self, n_updates: int) -> None:
+        """Count updates, such as those that are made elsewhere."""
+        self._steps.number += n_updates
 
     def keep(self, models: Sequence[int], data: Tensor, grad: Tensor) -> "Solver":
         """Return the solver of some of the models, whose parameters and gradients are now elsewhere."""
@@ -120,7 +121,7 @@ class Solver:
             tensor.copy_(state[name])
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {**self.slots, "count": self._steps.count, "mu_products": self._mu_products}
+        return {**self.slots, "mu_products": self._mu_products}
 
     def _split(self, rates: Sequence[float]) -> list[_Part]:
         alike = itertools.groupby(range(len(rates)), key=lambda k: (rates[k], self.options[k]))

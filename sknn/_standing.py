@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sknn._fingerprint import fingerprint
+from sknn._learner import TrainState
 from sknn._parameters import FlatParameters, Snapshot
 from sknn._solvers import Solver
-from sknn._train import TrainState
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from sklearn.utils.parallel import Parallel, delayed
 from sknn._devices import compute_scope, fits_one_thread, plain_modes
 from sknn._fitting import Fit, make_solver, make_step, warn_if_unfinished
 from sknn._fused import shape_of
+from sknn._learner import TrainState
 from sknn._progress import Progress
 from sknn._solvers import SOLVERS
-from sknn._train import Epoch, TrainState, train
+from sknn._train import Epoch, train
 from sknn.mlp_classifier import MLPTorchClassifier
 from sknn.mlp_regressor import MLPTorchRegressor
 
@@ -272,7 +273,7 @@ def _publish(member: _Member) -> None:
     fit, network = member.fit, member.network
     with member.outcome.recorded():
         warn_if_unfinished(fit.recipe, member.state.stopped)
-        network._publish(fit, network._fitted_attributes(fit, [member.state], member.progress))
+        network._publish(fit, [member.state], member.progress)
 
 
 def _fit_alone(job: Job) -> Outcome:

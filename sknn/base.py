@@ -13,7 +13,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
-from sknn._autograd import RowCost, detached_copy, row_cost
+from sknn._autograd import RowCost, detached_copy, released, row_cost
 from sknn._devices import compute_scope, plain_modes, resolve_device, resolve_precision
 from sknn._ensemble import Ensemble, member_rngs
 from sknn._fitting import (
@@ -41,12 +41,12 @@ from sknn._input import (
     validate_rows,
     validate_training,
 )
+from sknn._learner import TrainState
 from sknn._losses import Loss
 from sknn._progress import Progress
 from sknn._samples import Samples, pass_size
 from sknn._solvers import SOLVERS
 from sknn._targets import Targets
-from sknn._train import TrainState
 
 
 class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimator, ABC):
@@ -157,9 +157,9 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             # The weights to begin with may stay the best; scored on these rows, not on those of the fit before.
             for state, network in zip(states, fit.networks, strict=True):
                 state.best_score = float(np.nan_to_num(fit.score(fit.validation, network), nan=-np.inf))
-        publish = functools.partial(self._fitted_attributes, fit, states, progress)
         if getattr(self, "_skl_callbacks", None):
-            progress.call_back(context, estimator=self, reconstruction_attributes=publish, **given)
+            as_it_stands = functools.partial(self._fitted_attributes, fit, states, progress)
+            progress.call_back(context, estimator=self, reconstruction_attributes=as_it_stands, **given)
         with self._scope(fit, progress):
             if self.solver in SOLVERS:
                 step = make_step([fit])
@@ -168,7 +168,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             else:
                 run_lbfgs(fit, states[0], progress)
         progress.restore()
-        self._publish(fit, publish())
+        self._publish(fit, states, progress)
         context.call_on_fit_task_end(estimator=self, reconstruction_attributes={}, **given)
         return self
 
@@ -189,7 +189,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
                 state.rate, state.n_epochs = rate, self._solver_state["n_epochs"]
         with self._scope(fit, progress):
             run_solver(fit, step, solver, states, progress, 1)
-        self._publish(fit, self._fitted_attributes(fit, states, progress))
+        self._publish(fit, states, progress)
         # fit leaves no solver behind; the stream of partial_fit goes on with it, in a pickle too.
         self._solver_state = {
             "name": self.solver,
@@ -325,14 +325,14 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         progress.describe(fit.recipe.max_iter, name, lambda: fit.score(fit.training), verbose=bool(self.verbose))
         return compute_scope(fit.work, fit.device)
 
-    def _fitted_attributes(self, fit: Fit, states: list[TrainState], progress: Progress) -> dict[str, Any]:
-        """Return the fitted attributes of the model as it stands, with storage of their own."""
+    def _fitted_attributes(self, fit: Fit, states: list[TrainState], progress: Progress, ended: bool = False) -> Any:
+        """Return the fitted attributes of the model as it stands, a dict; in the midst of a fit, copies."""
         scores = progress.validation_scores
         by_score = fit.recipe.stop_on_score and fit.validation is not None
         best_scores = [state.best_score for state in states]
         best_score = np.mean(best_scores) if by_score else np.fmax.reduce([-np.inf, *scores])  # of those not NaN
         return {
-            "module_": detached_copy(fit.module).to(dtype=fit.dtype),
+            "module_": (released if ended else detached_copy)(fit.module).to(dtype=fit.dtype),
             "device_": fit.device,
             "_targets": fit.targets,
             "_row_cost": fit.cost,
@@ -348,8 +348,9 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             "_memories": [state.memory(with_loss=not by_score) for state in states],
         }
 
-    def _publish(self, fit: Fit, attributes: dict[str, Any]) -> None:
+    def _publish(self, fit: Fit, states: list[TrainState], progress: Progress) -> None:
         """Set the fitted attributes, unless the weights are not finite, or never were and early stopping undid them."""
+        attributes = self._fitted_attributes(fit, states, progress, ended=True)
         scores = (attributes["validation_scores_"] or [])[len(attributes["loss_curve_"]) - attributes["n_iter_"] :]
         unscored = np.isnan(scores).all() or attributes["best_validation_score_"] == -np.inf  # that of some member
         undone = fit.recipe.stop_on_score and scores and unscored

@@ -28,9 +28,12 @@ FLOORS = {
     "modules": 1,
     # 2 motion
     "_autograd": 2,
+    "_learner": 2,
     "_fused": 2.2,
     "_small": 2.3,
     "_steps": 2.4,
+    "_batches": 2.5,
+    "_compiled": 2.55,
     "_train": 2.6,
     "_fingerprint": 2.7,
     "_standing": 2.8,
@@ -78,6 +81,7 @@ FLOORS = {
     "_live_plot": 5.35,
     "callbacks": 5.4,
     "persistence": 5,
+    "_versions": 5,
     "__init__": 6,
 }
 ENGINE = {name for name, floor in FLOORS.items() if floor < 3} - {"datasets"}

@@ -10,7 +10,7 @@ from sknn._samples import (
     DenseRows,
     HostRows,
     KeptRows,
-    Orders,
+    Order,
     Samples,
     batch_bounds,
     gather,
@@ -187,16 +187,12 @@ def test_no_batch_of_one_row_where_two_are_needed(n_rows, batch_size, expected):
 
 
 def test_orders_compose_as_scikit_learns_shuffle():
-    rows = np.array([3, 1, 4, 15, 9, 2, 6])
-    orders = Orders(rows, [np.random.RandomState(seed) for seed in (0, 1, 2)])
-    np.testing.assert_array_equal(orders.rows(), np.tile(rows, (3, 1)))
-    expected, rngs = [rows.copy() for _ in range(3)], [np.random.RandomState(seed) for seed in (0, 1, 2)]
+    order, expected, rng = Order(7, np.random.RandomState(3)), np.arange(7), np.random.RandomState(3)
+    np.testing.assert_array_equal(order.places, expected)
     for _ in range(4):
-        expected = [sklearn.utils.shuffle(order, random_state=rng) for order, rng in zip(expected, rngs, strict=True)]
-        orders.shuffle()
-        np.testing.assert_array_equal(orders.rows(), expected)
-        np.testing.assert_array_equal(orders.rows(), expected)
-    np.testing.assert_array_equal(rows, [3, 1, 4, 15, 9, 2, 6])
+        expected = sklearn.utils.shuffle(expected, random_state=rng)
+        order.shuffle()
+        np.testing.assert_array_equal(order.places, expected)
 
 
 @pytest.mark.parametrize("row_size", [0, 1, 4096, 10_000, 10**9])

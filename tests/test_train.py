@@ -13,11 +13,12 @@ from sklearn.neural_network import MLPRegressor
 
 from sknn._autograd import AutogradStep, raw_scores
 from sknn._fused import FusedMLPStep
+from sknn._learner import Learner, Recipe, TrainState
 from sknn._losses import make_loss
 from sknn._samples import Samples, place
 from sknn._small import SmallMLPStep
 from sknn._solvers import SOLVERS, Solver, SolverOptions
-from sknn._train import Learner, Recipe, TrainState, train
+from sknn._train import train
 from sknn.modules import MLP, Dropout
 
 RNG = np.random.default_rng(0)

@@ -1,0 +1,359 @@
+/* Epochs of plain multi-layer perceptrons: gather, forward, backward and update, batch by batch, with no call of Python
+ * between them.
+ *
+ * It is compiled for float, and with -DDOUBLE for double. Matrices are row-major, and in the layers rows of X are
+ * columns, (n, b), as in _small.py. Matrix products are those of the BLAS in scipy. _compiled.py fills `Layer`,
+ * `Rows` and `Model`, field by field.
+ */
+#include <stdint.h>
+#include <string.h>
+#include <tgmath.h>
+
+#ifdef DOUBLE
+typedef double real;
+typedef uint64_t bits;
+#else
+typedef float real;
+typedef uint32_t bits;
+#endif
+
+/* The loops are compiled for several CPUs; the loader takes the fastest that this one has. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define EACH_CPU
+#endif
+
+#define LANES 16 /* numbers that are summed side by side; parameters end in zeros up to as many */
+
+enum { IDENTITY, RELU, LOGISTIC, TANH };
+enum { SOFTMAX_LOG_LOSS, LOGISTIC_LOG_LOSS, SQUARED_ERROR };
+enum { SGD, ADAM, ADAMW };
+enum { BYTES, SINGLES, DOUBLES };
+
+typedef void matrix_product(char *, char *, int *, int *, int *, real *, real *, int *, real *, int *, real *, real *,
+                            int *);
+
+typedef struct {
+    int64_t n_in, n_out;
+    int64_t stride, bias_stride; /* from a row of the weights to the next, and from a bias to the next */
+    real *weight, *bias, *weight_grad, *bias_grad;
+    real *out, *grad; /* (n_out, b): what the layer makes of a batch, and the gradient there */
+} Layer;
+
+typedef struct {
+    const void *values; /* of an array, with its strides; or of a CSR matrix, with its indices and row starts */
+    const void *indices, *starts;
+    int64_t kind, row_stride, stride, wide_indices;
+} Rows;
+
+typedef struct {
+    matrix_product *product;
+    int64_t n_layers, activation, loss, solver, n_parameters, nesterov;
+    double label_smoothing, alpha, momentum, beta_1, beta_2, epsilon, weight_decay;
+    const Layer *layers;
+    Rows X;                                       /* (n, n_in) */
+    const void *y;                              /* (n, 1) indices for a softmax, else (n, n_out) numbers */
+    const real *weight;                         /* (n,) of the rows, or NULL */
+    real *inputs, *shares, *highest, *sums;     /* (b, n_in), and (b,) each */
+    real *data, *grad, *first_slot, *second_slot; /* (n_parameters,) each */
+    const real *decayed;
+} Model;
+
+int64_t model_size(void) { return sizeof(Model); }
+
+/* --- exponentials, in loops that fill the vectors of the CPU --- */
+
+#ifdef DOUBLE
+#define N_TERMS 13
+#define N_FRACTION 52
+#define EXPONENT_OF_1 1023
+static const real LOWEST = -708, HIGHEST = 709, TO_INTEGER = 0x1.8p52;
+static const real LN2_HIGH = 0x1.62e42fee00000p-1, LN2_LOW = 0x1.a39ef35793c76p-33;
+#else
+#define N_TERMS 7
+#define N_FRACTION 23
+#define EXPONENT_OF_1 127
+static const real LOWEST = -87, HIGHEST = 88, TO_INTEGER = 0x1.8p23f;
+static const real LN2_HIGH = 0x1.62e4p-1f, LN2_LOW = 0x1.7f7d1cp-20f;
+#endif
+
+typedef struct {
+    real scale, part;
+} Exponential; /* exp(x) = scale + scale * part */
+
+static inline Exponential exponential(real x) {
+    static const real INVERSE_FACTORIAL[] = {1.0 / 1,      1.0 / 2,       1.0 / 6,        1.0 / 24,       1.0 / 120,
+                                             1.0 / 720,    1.0 / 5040,    1.0 / 40320,    1.0 / 362880,   1.0 / 3628800,
+                                             1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
+    x = x < LOWEST ? LOWEST : x > HIGHEST ? HIGHEST : x; /* NaN stays */
+    real shifted = x * (real)M_LOG2E + TO_INTEGER, k = shifted - TO_INTEGER; /* rounds, and leaves k in the last bits */
+    real r = x - k * LN2_HIGH - k * LN2_LOW, sum = INVERSE_FACTORIAL[N_TERMS - 1];
+    for (int i = N_TERMS - 2; i >= 0; i--)
+        sum = sum * r + INVERSE_FACTORIAL[i];
+    bits exponent;
+    Exponential result = {0, sum * r};
+    memcpy(&exponent, &shifted, sizeof(real));
+    exponent = (exponent + EXPONENT_OF_1) << N_FRACTION;
+    memcpy(&result.scale, &exponent, sizeof(real));
+    return result;
+}
+
+static inline real exp_of(real x) {
+    Exponential e = exponential(x);
+    return e.scale + e.scale * e.part;
+}
+
+static inline real logistic_of(real x) { return 1 / (1 + exp_of(-x)); }
+
+static inline real tanh_of(real x) {
+    Exponential e = exponential(2 * x);
+    real less_one = (e.scale - 1) + e.scale * e.part;
+    return less_one / (less_one + 2);
+}
+
+/* --- the parts of a step --- */
+
+/* C (m, n) = A (m, k) B (k, n), row-major, with the transposes of A and B where asked for. */
+static void multiply(const Model *model, int m, int n, int k, const real *A, char transpose_A, int stride_A,
+                     const real *B, char transpose_B, int stride_B, real *C, int stride_C) {
+    real one = 1, zero = 0; /* BLAS is column-major: C' = B' A' */
+    model->product(&transpose_B, &transpose_A, &n, &m, &k, &one, (real *)B, &stride_B, (real *)A, &stride_A, &zero, C,
+                   &stride_C);
+}
+
+static inline int64_t index_at(const void *indices, int64_t wide, int64_t i) {
+    return wide ? ((const int64_t *)indices)[i] : ((const int32_t *)indices)[i];
+}
+
+#define GATHER(type)                                                                                                   \
+    for (int64_t j = 0; j < b; j++, to += n_in)                                                                        \
+        if (X->starts) {                                                                                               \
+            int64_t start = index_at(X->starts, wide, rows[j]), stop = index_at(X->starts, wide, rows[j] + 1);         \
+            memset(to, 0, n_in * sizeof(real));                                                                        \
+            for (int64_t i = start; i < stop; i++)                                                                     \
+                to[index_at(X->indices, wide, i)] += (real)((const type *)X->values)[i];                               \
+        } else {                                                                                                       \
+            const type *from = (const type *)X->values + rows[j] * X->row_stride;                                      \
+            for (int64_t i = 0; i < n_in; i++)                                                                         \
+                to[i] = (real)from[i * stride];                                                                        \
+        }
+
+EACH_CPU static void gather(const Model *model, const int64_t *rows, int64_t b) {
+    const Rows *X = &model->X;
+    int64_t n_in = model->layers[0].n_in, stride = X->stride, wide = X->wide_indices;
+    real *to = model->inputs;
+    switch (X->kind) {
+    case BYTES: GATHER(uint8_t) break;
+    case SINGLES: GATHER(float) break;
+    case DOUBLES: GATHER(double) break;
+    }
+}
+
+/* Fill `shares` with what the loss of each row is multiplied by, and return the weight of all rows. */
+static double share_out(const Model *model, const int64_t *rows, int64_t b) {
+    double total = 0;
+    for (int64_t j = 0; j < b; j++)
+        total += model->weight ? model->weight[rows[j]] : 1;
+    for (int64_t j = 0; j < b; j++)
+        model->shares[j] = (model->weight ? model->weight[rows[j]] : 1) / total;
+    return total;
+}
+
+#define EACH(statement)                                                                                                \
+    for (int64_t i = 0; i < n; i++) {                                                                                  \
+        const real bias = biases[i * stride];                                                                          \
+        real *z = out + i * b;                                                                                         \
+        for (int64_t j = 0; j < b; j++)                                                                                \
+            statement;                                                                                                 \
+    }
+
+EACH_CPU static void add_bias_and_activate(int64_t activation, const real *biases, int64_t stride, int64_t n, int64_t b,
+                                           real *out) {
+    switch (activation) {
+    case IDENTITY: EACH(z[j] += bias) break;
+    case RELU: EACH(z[j] = z[j] + bias < 0 ? 0 : z[j] + bias) break; /* NaN stays */
+    case LOGISTIC: EACH(z[j] = logistic_of(z[j] + bias)) break;
+    case TANH: EACH(z[j] = tanh_of(z[j] + bias)) break;
+    }
+}
+
+EACH_CPU static void activate_backward(int64_t activation, const real *out, int64_t n, real *grad) {
+    switch (activation) {
+    case RELU:
+        for (int64_t i = 0; i < n; i++)
+            grad[i] = out[i] <= 0 ? 0 : grad[i];
+        break;
+    case LOGISTIC:
+        for (int64_t i = 0; i < n; i++)
+            grad[i] *= out[i] * (1 - out[i]);
+        break;
+    case TANH:
+        for (int64_t i = 0; i < n; i++)
+            grad[i] *= 1 - out[i] * out[i];
+        break;
+    }
+}
+
+EACH_CPU static void sum_rows(const real *values, int64_t n, int64_t b, real *sums, int64_t stride) {
+    for (int64_t i = 0; i < n; i++, values += b) {
+        real lanes[LANES] = {0}, sum = 0;
+        int64_t j = 0;
+        for (; j + LANES <= b; j += LANES)
+            for (int l = 0; l < LANES; l++)
+                lanes[l] += values[j + l];
+        for (; j < b; j++)
+            sum += values[j];
+        for (int l = 0; l < LANES; l++)
+            sum += lanes[l];
+        sums[i * stride] = sum;
+    }
+}
+
+/* The losses: each returns the sum of loss times share over a batch, and writes its gradient over the raw scores z. */
+
+EACH_CPU static double softmax_log_loss(const Model *model, const int64_t *rows, int64_t c, int64_t b, real *z) {
+    const int64_t *y = model->y;
+    real *highest = model->highest, *sums = model->sums, *shares = model->shares;
+    real smoothing = model->label_smoothing;
+    double loss = 0;
+    memcpy(highest, z, b * sizeof(real));
+    for (int64_t i = 1; i < c; i++)
+        for (int64_t j = 0; j < b; j++)
+            highest[j] = z[i * b + j] > highest[j] ? z[i * b + j] : highest[j];
+    for (int64_t j = 0; j < b; j++) {
+        real mean = 0;
+        for (int64_t i = 0; smoothing && i < c; i++)
+            mean += (z[i * b + j] - highest[j]) / c;
+        loss -= shares[j] * (double)((1 - smoothing) * (z[y[rows[j]] * b + j] - highest[j]) + smoothing * mean);
+        sums[j] = 0;
+    }
+    for (int64_t i = 0; i < c; i++)
+        for (int64_t j = 0; j < b; j++) {
+            z[i * b + j] = exp_of(z[i * b + j] - highest[j]);
+            sums[j] += z[i * b + j];
+        }
+    for (int64_t j = 0; j < b; j++)
+        loss += shares[j] * log(sums[j]);
+    for (int64_t i = 0; i < c; i++)
+        for (int64_t j = 0; j < b; j++)
+            z[i * b + j] = (z[i * b + j] / sums[j] - smoothing / c) * shares[j];
+    for (int64_t j = 0; j < b; j++)
+        z[y[rows[j]] * b + j] -= (1 - smoothing) * shares[j];
+    return loss;
+}
+
+static double logistic_log_loss(const Model *model, const int64_t *rows, int64_t c, int64_t b, real *z) {
+    real smoothing = model->label_smoothing;
+    double loss = 0;
+    for (int64_t i = 0; i < c; i++)
+        for (int64_t j = 0; j < b; j++) { /* with its sign turned by the label the score has one loss for either */
+            real sign = ((const real *)model->y)[rows[j] * c + i] > 0.5 ? -1 : 1, s = sign * z[i * b + j];
+            real e = exp_of(s < 0 ? s : -s), slope = (s < 0 ? e : 1) / (1 + e);
+            loss += model->shares[j] * (double)((s < 0 ? 0 : s) + log1p(e) - smoothing / 2 * s);
+            z[i * b + j] = model->shares[j] * sign * (slope - smoothing / 2);
+        }
+    return loss;
+}
+
+static double squared_error(const Model *model, const int64_t *rows, int64_t c, int64_t b, real *z) {
+    double loss = 0;
+    for (int64_t i = 0; i < c; i++)
+        for (int64_t j = 0; j < b; j++) {
+            real error = z[i * b + j] - ((const real *)model->y)[rows[j] * c + i];
+            z[i * b + j] = model->shares[j] * error;
+            loss += 0.5 * error * z[i * b + j];
+        }
+    return loss;
+}
+
+static double loss_and_gradient(const Model *model, const int64_t *rows, int64_t b, const Layer *last) {
+    switch (model->loss) {
+    case SOFTMAX_LOG_LOSS: return softmax_log_loss(model, rows, last->n_out, b, last->out);
+    case LOGISTIC_LOG_LOSS: return logistic_log_loss(model, rows, last->n_out, b, last->out);
+    default: return squared_error(model, rows, last->n_out, b, last->out);
+    }
+}
+
+static void forward(const Model *model, int64_t b) {
+    for (int64_t l = 0; l < model->n_layers; l++) {
+        const Layer *layer = model->layers + l;
+        const real *inputs = l ? layer[-1].out : model->inputs;
+        multiply(model, layer->n_out, b, layer->n_in, layer->weight, 'N', layer->stride, inputs, l ? 'N' : 'T',
+                 l ? b : layer->n_in, layer->out, b);
+        add_bias_and_activate(l + 1 < model->n_layers ? model->activation : IDENTITY, layer->bias, layer->bias_stride,
+                              layer->n_out, b, layer->out);
+    }
+}
+
+static void backward(const Model *model, int64_t b) {
+    const real *grad = model->layers[model->n_layers - 1].out;
+    for (int64_t l = model->n_layers - 1; l >= 0; l--) {
+        const Layer *layer = model->layers + l, *before = layer - 1;
+        const real *inputs = l ? before->out : model->inputs;
+        multiply(model, layer->n_out, layer->n_in, b, grad, 'N', b, inputs, l ? 'T' : 'N', l ? b : layer->n_in,
+                 layer->weight_grad, layer->stride);
+        sum_rows(grad, layer->n_out, b, layer->bias_grad, layer->bias_stride);
+        if (l) {
+            multiply(model, layer->n_in, b, layer->n_out, layer->weight, 'T', layer->stride, grad, 'N', b, before->grad,
+                     b);
+            activate_backward(model->activation, before->out, layer->n_in * b, before->grad);
+            grad = before->grad;
+        }
+    }
+}
+
+/* Move the parameters after update number `n_updates` - 1, and return the penalty: its gradient, its value, the decay of
+ * "adamw" and the rule in one reading of them all. */
+EACH_CPU static double update(const Model *model, real rate, real alpha, double n_updates) {
+    real *restrict data = model->data, *restrict first_slot = model->first_slot, *restrict square = model->second_slot;
+    const real *restrict grad = model->grad, *restrict decayed = model->decayed;
+    real momentum = model->momentum, shrinkage = rate * model->weight_decay, lanes[LANES] = {0};
+    real beta_1 = model->beta_1, beta_2 = model->beta_2, rest_1 = 1 - model->beta_1, rest_2 = 1 - model->beta_2;
+    double root = sqrt(1 - pow(model->beta_2, n_updates)), sum = 0;
+    real corrected = rate / (1 - pow(model->beta_1, n_updates)), divisor = root;
+    /* As in scikit-learn, "adam" adds epsilon before the second moment is corrected for its bias. */
+    real epsilon = model->solver == ADAM ? model->epsilon / root : model->epsilon;
+    for (int64_t first = 0; first < model->n_parameters; first += LANES) {
+        real slopes[LANES];
+        for (int64_t l = 0, i = first; l < LANES; l++, i++) {
+            real penalty = alpha * decayed[i] * data[i];
+            slopes[l] = grad[i] + penalty;
+            lanes[l] += penalty * data[i];
+            data[i] -= shrinkage * decayed[i] * data[i];
+        }
+        if (model->solver == SGD)
+            for (int64_t l = 0, i = first; l < LANES; l++, i++) {
+                real step = rate * slopes[l], moved = momentum * first_slot[i] + step;
+                first_slot[i] = momentum ? moved : 0;
+                data[i] -= model->nesterov ? step + momentum * moved : moved;
+            }
+        else
+            for (int64_t l = 0, i = first; l < LANES; l++, i++) {
+                first_slot[i] = beta_1 * first_slot[i] + rest_1 * slopes[l];
+                square[i] = beta_2 * square[i] + rest_2 * slopes[l] * slopes[l];
+                data[i] -= corrected * first_slot[i] / (sqrt(square[i]) / divisor + epsilon);
+            }
+    }
+    for (int l = 0; l < LANES; l++)
+        sum += lanes[l];
+    return sum / 2;
+}
+
+/* Train on those rows, batch by batch, after `n_updates` updates; return the sum of each batch's objective times its
+ * rows. The rate of each batch is at `rates`. */
+double run_batches(const Model *model, const int64_t *rows, int64_t n_rows, int64_t batch_size, const double *rates,
+                   int64_t n_updates) {
+    double sum = 0;
+    for (int64_t start = 0; start < n_rows; start += batch_size, rows += batch_size) {
+        int64_t b = n_rows - start < batch_size ? n_rows - start : batch_size;
+        double total = share_out(model, rows, b), rate = *rates++;
+        gather(model, rows, b);
+        forward(model, b);
+        double loss = loss_and_gradient(model, rows, b, model->layers + model->n_layers - 1);
+        backward(model, b);
+        loss += update(model, rate, model->alpha / total, ++n_updates);
+        sum += loss * b;
+    }
+    return sum;
+}

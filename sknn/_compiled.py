@@ -1,0 +1,259 @@
+"""The pass of plain multi-layer perceptrons in C (`_c/epoch.c`), where it was compiled when sknn was installed."""
+
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+import torch
+from scipy.linalg import cython_blas
+from torch import Tensor
+
+from sknn._activations import ACTIVATIONS
+from sknn._batches import Passed
+from sknn._fused import FusedMLPStep
+from sknn._learner import Learner, Shuffled
+from sknn._samples import Samples, batch_bounds
+from sknn._small import SmallMLPStep
+from sknn._solvers import SCHEDULES, Solver, SolverOptions, scheduled
+from sknn._steps import Step
+
+# The places of these are their numbers in C.
+_ACTIVATIONS = [ACTIVATIONS[name] for name in ("identity", "relu", "logistic", "tanh")]
+_LOSSES = ["softmax_log_loss", "logistic_log_loss", "squared_error"]
+_SOLVERS = ["sgd", "adam", "adamw"]
+_KINDS_OF_X = [np.dtype(kind) for kind in ("uint8", "float32", "float64")]
+
+# Multiply-adds of one call: some tenths of a second, as Python waits for its end before it stops at Ctrl-C.
+_WORK_OF_A_CALL = 2e9
+
+_PlainStep = SmallMLPStep | FusedMLPStep
+
+
+def _fields(of: Any, names: str) -> list[tuple[str, Any]]:
+    return [(name, of) for name in names.split()]
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = [
+        *_fields(ctypes.c_int64, "n_in n_out stride bias_stride"),
+        *_fields(ctypes.c_void_p, "weight bias weight_grad bias_grad out grad"),
+    ]
+
+
+class _Rows(ctypes.Structure):
+    _fields_ = [
+        *_fields(ctypes.c_void_p, "values indices starts"),
+        *_fields(ctypes.c_int64, "kind row_stride stride wide_indices"),
+    ]
+
+
+class _Model(ctypes.Structure):
+    _fields_ = [
+        ("product", ctypes.c_void_p),
+        *_fields(ctypes.c_int64, "n_layers activation loss solver n_parameters nesterov"),
+        *_fields(ctypes.c_double, "label_smoothing alpha momentum beta_1 beta_2 epsilon weight_decay"),
+        ("layers", ctypes.POINTER(_Layer)),
+        ("X", _Rows),
+        *_fields(ctypes.c_void_p, "y weight inputs shares highest sums data grad first_slot second_slot decayed"),
+    ]
+
+
+class _Library(NamedTuple):
+    """What there is for one dtype: the function of `_c/epoch.c` and the address of BLAS's product."""
+
+    run_batches: Callable[..., float]
+    product: int
+
+
+@functools.cache
+def _library(dtype: torch.dtype) -> _Library | None:
+    """Return what computes in that dtype, or None where nothing was compiled for it or for these sources."""
+    name, product = {torch.float32: ("float", "sgemm"), torch.float64: ("double", "dgemm")}[dtype]
+    try:
+        library = ctypes.CDLL(str(Path(__file__).with_name("_c") / f"epoch_{name}.so"))
+    except OSError:
+        return None
+    capsule, python = cython_blas.__pyx_capi__[product], ctypes.pythonapi
+    name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", python))
+    address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
+    signature = name_of(capsule)
+    # Some builds of scipy count in integers of 64 bits.
+    if library.model_size() != ctypes.sizeof(_Model) or not signature.startswith(b"void (char *, char *, int *"):
+        return None
+    run_batches = library.run_batches
+    run_batches.restype = ctypes.c_double
+    run_batches.argtypes = [
+        ctypes.POINTER(_Model), ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64,
+    ]  # fmt: skip
+    return _Library(run_batches, address_of(capsule, signature))
+
+
+def is_compiled() -> bool:
+    """Return whether the pass in C is there."""
+    return _library(torch.float32) is not None and _library(torch.float64) is not None
+
+
+def compiled_pass(
+    step: Step, solver: Solver, learners: Sequence[Learner], orders: Sequence[Shuffled]
+) -> "CompiledPass | None":
+    """Return the pass in C, or None where it is not there or does not compute all that is asked for."""
+    if (
+        isinstance(step, _PlainStep)
+        and step.parameters.data.device.type == "cpu"
+        and step.activation in _ACTIVATIONS
+        and not step.masks
+        and all(loss.in_c.name in _LOSSES for loss in step.losses)
+        and solver.name in _SOLVERS
+        and learners[0].recipe.max_grad_norm == np.inf
+    ):
+        library = _library(step.parameters.data.dtype)
+        X = [rows for rows in (_rows(learner.samples) for learner in learners) if rows is not None]
+        if library is not None and len(X) == len(learners):
+            return CompiledPass(library, step, solver, learners, orders, X)
+    return None
+
+
+def _rows(samples: Samples) -> _Rows | None:
+    """Return X as C reads it, or None where it cannot."""
+    X: Any = samples.X.source
+    sparse = scipy.sparse.issparse(X)
+    values = X.data if sparse else X
+    if samples.may_cancel or values is None or values.dtype not in _KINDS_OF_X or not values.flags.aligned:
+        return None
+    if any(step % values.itemsize for step in values.strides):
+        return None
+    rows = _Rows(values=values.ctypes.data, kind=_KINDS_OF_X.index(values.dtype))
+    if sparse:
+        rows.indices, rows.starts = X.indices.ctypes.data, X.indptr.ctypes.data
+        rows.wide_indices = X.indices.itemsize == 8
+    else:
+        rows.row_stride, rows.stride = (step // values.itemsize for step in values.strides)
+    return rows
+
+
+class _Network(NamedTuple):
+    """One of K models in C, and the memory where it finds the rows and the rates of an epoch."""
+
+    model: _Model
+    rows: np.ndarray
+    rates: np.ndarray
+    addresses: tuple[int, int]
+
+
+class CompiledPass:
+    """The pass of plain networks on the CPU: one model after the other, each from batch to batch without Python."""
+
+    def __init__(
+        self, library: _Library, step: _PlainStep, solver: Solver, learners: Sequence[Learner],
+        orders: Sequence[Shuffled], X: Sequence[_Rows],
+    ) -> None:  # fmt: skip
+        recipe, n_rows = learners[0].recipe, len(learners[0].rows)
+        self._step, self._solver, self._learners, self._orders = step, solver, learners, orders
+        self._batch_size, self._n_batches = min(recipe.batch_size, n_rows), len(batch_bounds(n_rows, recipe.batch_size))
+        weights = step.parameters.views(step.parameters.data)[::2]
+        work = self._batch_size * sum(weight[0].numel() for weight in weights)
+        self._rows_of_a_call = self._batch_size * max(1, int(_WORK_OF_A_CALL / work))
+        self._memory = _memory(step, self._batch_size)
+        self._targets = [learner.samples.y.contiguous() for learner in learners]
+        self._run_batches = library.run_batches
+        self._networks = [self._network(self._model(k, X[k], library.product)) for k in range(len(learners))]
+
+    def __call__(self) -> Passed:
+        """Update the parameters once per batch; of models that have stopped nothing changes."""
+        sums, last = [], []
+        for k, (network, learner) in enumerate(zip(self._networks, self._learners, strict=True)):
+            if learner.state.stopped:
+                sums.append(np.nan)
+                last.append(np.nan)
+                continue
+            learner.rows.take(self._orders[k].places(), out=network.rows, mode="clip")  # "raise" takes a copy
+            self._set_rates(network.rates, learner, self._solver.options[k])
+            sums.append(self._run(network))
+            last.append(network.rates[-1])
+        self._solver.count(self._n_batches)
+        return Passed(sums, last)
+
+    def _set_rates(self, rates: np.ndarray, learner: Learner, options: SolverOptions) -> None:
+        """Set the rate of each batch."""
+        rates[:] = learner.state.rate
+        if options.learning_rate in SCHEDULES:
+            first, n_steps = learner.state.n_epochs * self._n_batches, learner.recipe.max_iter * self._n_batches
+            rates[:] = [scheduled(rate, options, first + i, n_steps) for i, rate in enumerate(rates.tolist())]
+
+    def _run(self, network: _Network) -> float:
+        """Train on all rows and return the sum of losses."""
+        n_rows, at_once, total, (rows, rates) = len(network.rows), self._rows_of_a_call, 0.0, network.addresses
+        for start in range(0, n_rows, at_once):
+            n_before = start // self._batch_size
+            total += self._run_batches(
+                network.model, rows + 8 * start, min(at_once, n_rows - start), self._batch_size, rates + 8 * n_before,
+                self._solver.steps + n_before,
+            )  # fmt: skip
+        return total
+
+    def _network(self, model: _Model) -> _Network:
+        rows, rates = np.empty(len(self._learners[0].rows), np.int64), np.empty(self._n_batches)
+        return _Network(model, rows, rates, (rows.ctypes.data, rates.ctypes.data))
+
+    def _model(self, k: int, X: _Rows, product: int) -> _Model:
+        """Return model k; everything it has the address of belongs to the pass, its step or its learner."""
+        step, flat, samples, memory = self._step, self._step.parameters, self._learners[k].samples, self._memory
+        options, loss = self._solver.options[k], step.losses[k].in_c
+        slots = [slot[k] for slot in self._solver.slots.values()]
+        arrays = {
+            "y": self._targets[k],
+            "weight": samples.weight,
+            "inputs": memory.inputs,
+            **memory.of_rows,
+            "data": flat.data[k],
+            "grad": flat.grad[k],
+            "decayed": flat.decayed,
+            "first_slot": slots[0],
+            "second_slot": slots[-1],
+        }
+        return _Model(
+            product=product,
+            layers=_layers(step, k, memory), n_layers=len(memory.layers),
+            activation=_ACTIVATIONS.index(step.activation), loss=_LOSSES.index(loss.name),
+            solver=_SOLVERS.index(self._solver.name), nesterov=options.nesterovs_momentum,
+            X=X,
+            n_parameters=flat.data.shape[1], alpha=float(step.alpha[k]), label_smoothing=loss.label_smoothing,
+            momentum=options.momentum, beta_1=options.beta_1, beta_2=options.beta_2, epsilon=options.epsilon,
+            weight_decay=options.weight_decay,
+            **{name: None if array is None else array.data_ptr() for name, array in arrays.items()},
+        )  # fmt: skip
+
+
+class _Memory(NamedTuple):
+    """What a batch of b rows is computed in; all models of a pass use the same."""
+
+    inputs: Tensor  # (b, n_in)
+    of_rows: dict[str, Tensor]  # (b,) each
+    layers: list[tuple[Tensor, Tensor]]  # what comes out of each layer (n_out, b), and its gradient
+
+
+def _memory(step: _PlainStep, n_rows: int) -> _Memory:
+    new, weights = step.parameters.data.new_empty, step.parameters.views(step.parameters.data)[::2]
+    return _Memory(
+        new(n_rows, weights[0].shape[2]),
+        {name: new(n_rows) for name in ("shares", "highest", "sums")},
+        [(new(weight.shape[1], n_rows), new(weight.shape[1], n_rows)) for weight in weights],
+    )
+
+
+def _layers(step: _PlainStep, k: int, memory: _Memory) -> "ctypes.Array[_Layer]":
+    """Return the layers of model k."""
+    data, grad = (step.parameters.views(of) for of in (step.parameters.data, step.parameters.grad))
+    layers = zip(data[::2], data[1::2], grad[::2], grad[1::2], memory.layers, strict=True)
+    return (_Layer * len(memory.layers))(*(
+        _Layer(
+            n_in=weight.shape[2], n_out=weight.shape[1], stride=weight.stride(1), bias_stride=bias.stride(1),
+            weight=weight[k].data_ptr(), bias=bias[k].data_ptr(), weight_grad=weight_grad[k].data_ptr(),
+            bias_grad=bias_grad[k].data_ptr(), out=out.data_ptr(), grad=out_grad.data_ptr(),
+        )
+        for weight, bias, weight_grad, bias_grad, (out, out_grad) in layers
+    ))  # fmt: skip

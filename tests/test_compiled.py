@@ -1,0 +1,242 @@
+"""The pass in C against batches that autograd differentiates and torch's rules follow."""
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from sknn import MLPTorchClassifier, MLPTorchRegressor, _compiled
+from sknn._autograd import AutogradStep
+from sknn._batches import BatchedPass
+from sknn._compiled import CompiledPass, compiled_pass
+from sknn._fused import FusedMLPStep
+from sknn._learner import Learner, Recipe, Shuffled, TrainState
+from sknn._losses import make_loss
+from sknn._samples import Samples, place
+from sknn._small import SmallMLPStep
+from sknn._solvers import Solver, SolverOptions
+from sknn.modules import MLP
+
+pytestmark = [
+    pytest.mark.skipif(_compiled._library(torch.float64) is None, reason="sknn was installed without a compiler"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
+
+N_ROWS, N_FEATURES, N_CLASSES = 53, 5, 4
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(N_ROWS, N_FEATURES))
+SPARSE = scipy.sparse.csr_array(X * (RNG.random(X.shape) < 0.3))
+WIDE = SPARSE.astype(np.float32)
+WIDE.indices, WIDE.indptr = WIDE.indices.astype(np.int64), WIDE.indptr.astype(np.int64)
+WEIGHT = RNG.uniform(0.1, 3, N_ROWS)
+PLAIN = Recipe(
+    batch_size=20, learning_rate="constant", learning_rate_init=0.02, lowers_rate=False, power_t=0.5, max_iter=10,
+    max_fun=1, shuffle=True, tol=0.0, n_iter_no_change=np.inf, max_grad_norm=np.inf, stop_on_score=False, pairs=False,
+)  # fmt: skip
+LOSSES = {
+    "softmax": ("log_loss", "softmax", 0.0, RNG.integers(N_CLASSES, size=(N_ROWS, 1))),
+    "smoothed softmax": ("log_loss", "softmax", 0.2, RNG.integers(N_CLASSES, size=(N_ROWS, 1))),
+    "logistic": ("log_loss", "logistic", 0.0, RNG.integers(2, size=(N_ROWS, N_CLASSES)).astype(float)),
+    "smoothed logistic": ("log_loss", "logistic", 0.2, RNG.integers(2, size=(N_ROWS, N_CLASSES)).astype(float)),
+    "squared error": ("squared_error", "identity", 0.0, RNG.normal(size=(N_ROWS, N_CLASSES))),
+}
+RULES = {
+    "sgd": ("sgd", {"momentum": 0.0}),
+    "momentum": ("sgd", {"momentum": 0.8, "nesterovs_momentum": False}),
+    "nesterov": ("sgd", {"momentum": 0.8}),
+    "adam": ("adam", {"beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-6}),
+    "adamw": ("adamw", {"weight_decay": 0.3}),
+}
+
+
+def make_pass(
+    kind, step, *, X=X, loss="softmax", rule="adam", activation="relu", hidden=(17, 6), alpha=0.1, weight=None,
+    n_models=1, rows=None, dtype=torch.float64, scale=1.0, schedule="constant", **recipe,
+):  # fmt: skip
+    """Return a pass of that kind over the batches of a step, with what it changes: the step, the solver, the states."""
+    name, link, parameter, y = LOSSES[loss]
+    solver_name, options = RULES[rule]
+    modules = [MLP(X.shape[1], N_CLASSES, hidden, activation, random_state=k, dtype=dtype) for k in range(n_models)]
+    stepped = step(modules, make_loss(name, link, parameter, (N_CLASSES,)), alpha=alpha)
+    stepped.parameters.data.mul_(scale)
+    flat = stepped.parameters
+    solver = Solver(solver_name, flat.data, flat.grad, flat.decayed, [SolverOptions(schedule, **options)] * n_models)
+    targets = torch.from_numpy(y) if link == "softmax" else torch.from_numpy(y).to(dtype)
+    samples = Samples(
+        place(X, torch.device("cpu"), dtype), targets, None if weight is None else torch.from_numpy(weight).to(dtype)
+    )
+    recipe = PLAIN._replace(**recipe)
+    learners = [
+        Learner(
+            samples, np.arange(N_ROWS) if rows is None else rows, recipe, TrainState(0.02 / (k + 1)),
+            np.random.RandomState(k),
+        )
+        for k in range(n_models)
+    ]  # fmt: skip
+    orders = [Shuffled(learner) for learner in learners]
+    return kind(stepped, solver, learners, orders), stepped, solver, [learner.state for learner in learners]
+
+
+def after(kind, step, n_epochs=4, **options):
+    """Return the losses of each epoch, the parameters, and what the solver remembers."""
+    run, stepped, solver, states = make_pass(kind, step, **options)
+    assert kind is not compiled_pass or isinstance(run, CompiledPass)
+    sums = []
+    for _ in range(n_epochs):
+        passed = run()
+        sums.append(passed)
+        for state in states:
+            state.n_epochs += 1
+    parts = [view for of in (stepped.parameters.data, *solver.slots.values()) for view in stepped.parameters.views(of)]
+    return np.array(sums), parts, solver.steps
+
+
+def assert_equal_to_autograd(rtol=1e-9, atol=1e-9, **options):
+    expected, weights, count = after(BatchedPass, AutogradStep, **options)
+    for step in (SmallMLPStep, FusedMLPStep):
+        sums, found, counted = after(compiled_pass, step, **options)
+        np.testing.assert_allclose(sums, expected, rtol=rtol)
+        assert counted == count
+        for mine, theirs in zip(found, weights, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("n_models", [1, 3])
+@pytest.mark.parametrize("activation", ["identity", "relu", "logistic", "tanh"])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_epochs_are_those_of_autograd(loss, rule, activation, n_models):
+    for weight, alpha in ((None, 0.1), (WEIGHT, 0.0), (WEIGHT, 0.3)):
+        assert_equal_to_autograd(
+            loss=loss, rule=rule, activation=activation, n_models=n_models, weight=weight, alpha=alpha
+        )
+
+
+@pytest.mark.parametrize("hidden", [(), (1,), (40, 33, 3)])
+@pytest.mark.parametrize("batch_size", [1, 16, 53, 100])
+def test_networks_and_batches_of_any_size(hidden, batch_size):
+    assert_equal_to_autograd(hidden=hidden, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+def test_rates_follow_the_schedule(schedule):
+    assert_equal_to_autograd(schedule=schedule, learning_rate=schedule)
+
+
+def test_rows_may_be_some_of_all_and_in_their_order():
+    assert_equal_to_autograd(rows=np.array([7, 3, 50, 21, 4, 4, 30, 11, 9, 2, 1, 0]), batch_size=5)
+    assert_equal_to_autograd(shuffle=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "given",
+    [
+        (X * 50).astype(np.uint8),
+        X.astype(np.float32),
+        X,
+        np.asfortranarray(X),
+        np.ascontiguousarray(np.repeat(X, 2, axis=1))[::-1, ::2],
+        X.astype(X.dtype.newbyteorder()),
+        SPARSE,
+        WIDE,
+        scipy.sparse.csr_array((np.r_[1.0, 2.0, 3.0], [0, 0, 4], [0, 3, *[3] * (N_ROWS - 1)]), shape=X.shape),
+    ],
+    ids=["bytes", "float32", "float64", "columns in memory", "strides", "other byte order", "sparse", "wide indices",
+         "a place twice"],
+)  # fmt: skip
+def test_rows_of_any_dtype_and_layout(given, dtype):
+    tolerance = 1e-9 if dtype == torch.float64 else 2e-4
+    assert_equal_to_autograd(X=given, dtype=dtype, rtol=tolerance, atol=tolerance, alpha=0.01)
+
+
+@pytest.mark.parametrize("activation", ["relu", "logistic", "tanh"])
+@pytest.mark.parametrize("loss", ["softmax", "smoothed softmax", "logistic", "smoothed logistic"])
+def test_scores_of_thousands_stay_finite_and_exact(loss, activation):
+    assert_equal_to_autograd(loss=loss, activation=activation, scale=300.0, rule="sgd", alpha=0.0, n_epochs=1)
+
+
+def test_tiny_inputs_keep_their_digits():
+    # tanh(z) is z there, in every digit
+    assert_equal_to_autograd(
+        X=X * 1e-12, activation="tanh", loss="squared error", rule="sgd", alpha=0.0, n_epochs=1, rtol=1e-7, atol=0
+    )
+
+
+def test_a_network_that_overflows_is_not_finite_for_either():
+    for kind, step in ((BatchedPass, AutogradStep), (compiled_pass, SmallMLPStep)):
+        sums, parts, _ = after(kind, step, X=X * 1e200, loss="squared error", rule="sgd", n_epochs=3)
+        assert not np.isfinite(sums[-1, 0]).any()
+        assert not all(part.isfinite().all() for part in parts)
+
+
+def test_long_epochs_are_cut_into_calls(monkeypatch):
+    at_once = after(compiled_pass, SmallMLPStep, schedule="cosine", weight=WEIGHT)
+    monkeypatch.setattr(_compiled, "_WORK_OF_A_CALL", 1)
+    in_parts = after(compiled_pass, SmallMLPStep, schedule="cosine", weight=WEIGHT)
+    np.testing.assert_allclose(in_parts[0], at_once[0], rtol=1e-14)
+    for mine, theirs in zip(in_parts[1], at_once[1], strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_model_among_others_is_what_it_is_alone(dtype):
+    together, n_models = make_pass(compiled_pass, SmallMLPStep, n_models=4, dtype=dtype), 4
+    alone = [make_pass(compiled_pass, SmallMLPStep, n_models=k + 1, dtype=dtype) for k in range(n_models)]
+    for _, (run, _, _, states) in itertools.product(range(3), [together, *alone]):
+        run()
+        for state in states:
+            state.n_epochs += 1
+    for k, (_, step, _, _) in enumerate(alone):
+        assert torch.equal(step.parameters.data[k], together[1].parameters.data[k])
+
+
+def test_models_that_have_stopped_stay_as_they_are():
+    run, step, _, states = make_pass(compiled_pass, SmallMLPStep, n_models=3)
+    states[1].stopped, before = True, step.parameters.data.clone()
+    sums, rates = run()
+    np.testing.assert_array_equal(np.isnan(sums), [False, True, False])
+    np.testing.assert_array_equal(np.isnan(rates), [False, True, False])
+    np.testing.assert_array_equal((step.parameters.data != before).any(1), [True, False, True])
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"solver": "adam"}, CompiledPass),
+        ({"solver": "sgd", "activation": "tanh"}, CompiledPass),
+        ({"solver": "nadam"}, BatchedPass),
+        ({"activation": "gelu"}, BatchedPass),
+        ({"dropout": 0.1}, BatchedPass),
+        ({"max_grad_norm": 1.0}, BatchedPass),
+        ({"batch_norm": True}, BatchedPass),
+        ({"loss": "huber"}, BatchedPass),
+        ({"X": scipy.sparse.csr_array(X)}, CompiledPass),
+        ({"sample_weight": np.r_[-1.0, np.ones(N_ROWS - 1)]}, BatchedPass),
+    ],
+    ids=lambda options: next(iter(options)) if isinstance(options, dict) else "",
+)
+def test_what_c_does_not_compute_is_computed_elsewhere(options, kind, monkeypatch):
+    runs = []
+    for taken in (CompiledPass, BatchedPass):
+        original = taken.__call__
+        monkeypatch.setattr(taken, "__call__", lambda self, run=original: (runs.append(type(self)), run(self))[1])
+    options = {"X": X, "sample_weight": None, **options}
+    given, weight = options.pop("X"), options.pop("sample_weight")
+    network = MLPTorchRegressor(hidden_layer_sizes=(5,), max_iter=2, random_state=0, **options)
+    network.fit(given, X[:, 0], sample_weight=weight)
+    assert set(runs) == {kind}
+
+
+def test_fits_are_those_without_it(monkeypatch):
+    y = np.array(["a", "b", "c"])[RNG.integers(3, size=N_ROWS)]
+    for options in ({}, {"solver": "sgd", "learning_rate": "adaptive"}, {"early_stopping": True, "n_ensemble": 3}):
+        network = MLPTorchClassifier((20, 10), max_iter=40, random_state=0, **options)
+        with_c = network.fit(X, y, sample_weight=WEIGHT).predict_proba(X)
+        with monkeypatch.context() as without:
+            without.setattr(_compiled, "_library", lambda dtype: None)
+            expected = network.fit(X, y, sample_weight=WEIGHT).predict_proba(X)
+        np.testing.assert_allclose(with_c, expected, rtol=1e-8)
+        assert not np.array_equal(with_c, expected)  # or it was not in use
