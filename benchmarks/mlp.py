@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import skorch
@@ -24,11 +25,11 @@ from sklearn.preprocessing import scale
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from sknn import MLPTorchClassifier
+from sknn import MLPTorchClassifier, _compiled
 from sknn.datasets import fetch_mnist
 
 THREADS, N_TRIALS = (1, 2), 2
-SIDES = ("sknn", "sknn, float64", "scikit-learn", "scikit-learn, float64", "skorch", "plain loop")
+SIDES = ("sknn", "sknn, float64", "scikit-learn", "scikit-learn, float64", "skorch", "plain loop", "sknn, not compiled")
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def sides(work: Workload) -> dict[str, tuple[Any, np.ndarray, np.ndarray]]:
         "scikit-learn, float64": (MLPClassifier(**same), double, y),
         "skorch": (others, single, y),
         "plain loop": (PlainLoop(work), single, y),
+        "sknn, not compiled": (NotCompiled(MLPTorchClassifier(**same, device="cpu")), X, y),
     }
 
 

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from sknn._activations import ACTIVATIONS
 from sknn._batches import Passed
+from sknn._dropout import LEVELS, n_dropped, random_numbers
 from sknn._fused import FusedMLPStep
 from sknn._learner import Learner, Shuffled
 from sknn._samples import Samples, batch_bounds
 from sknn._small import SmallMLPStep
 from sknn._solvers import SCHEDULES, Solver, SolverOptions, scheduled
 from sknn._steps import Step
+from sknn.modules import Dropout
 
 # The places of these are their numbers in C.
 _ACTIVATIONS = [ACTIVATIONS[name] for name in ("identity", "relu", "logistic", "tanh")]
@@ -29,6 +31,9 @@ _KINDS_OF_X = [np.dtype(kind) for kind in ("uint8", "float32", "float64")]
 
 # Multiply-adds of one call: some tenths of a second, as Python waits for its end before it stops at Ctrl-C.
 _WORK_OF_A_CALL = 2e9
+
+# Random numbers that are drawn for one call at most: some megabytes.
+_DRAWN = 2**21
 
 _PlainStep = SmallMLPStep | FusedMLPStep
 
@@ -40,7 +45,9 @@ def _fields(of: Any, names: str) -> list[tuple[str, Any]]:
 class _Layer(ctypes.Structure):
     _fields_ = [
         *_fields(ctypes.c_int64, "n_in n_out stride bias_stride"),
-        *_fields(ctypes.c_void_p, "weight bias weight_grad bias_grad out grad"),
+        *_fields(ctypes.c_void_p, "weight bias weight_grad bias_grad out grad mask dropped"),
+        ("factor", ctypes.c_double),
+        ("lowest_kept", ctypes.c_int64),
     ]
 
 
@@ -58,7 +65,9 @@ class _Model(ctypes.Structure):
         *_fields(ctypes.c_double, "label_smoothing alpha momentum beta_1 beta_2 epsilon weight_decay"),
         ("layers", ctypes.POINTER(_Layer)),
         ("X", _Rows),
-        *_fields(ctypes.c_void_p, "y weight inputs shares highest sums data grad first_slot second_slot decayed"),
+        *_fields(
+            ctypes.c_void_p, "y weight inputs shares highest sums data grad first_slot second_slot decayed random"
+        ),
     ]
 
 
@@ -105,9 +114,9 @@ def compiled_pass(
         isinstance(step, _PlainStep)
         and step.parameters.data.device.type == "cpu"
         and step.activation in _ACTIVATIONS
-        and not step.masks
         and all(loss.in_c.name in _LOSSES for loss in step.losses)
         and solver.name in _SOLVERS
+        and all(len({dropout.generator for dropout in _dropouts(step, k)}) <= 1 for k in range(len(learners)))
         and learners[0].recipe.max_grad_norm == np.inf
     ):
         library = _library(step.parameters.data.dtype)
@@ -135,6 +144,10 @@ def _rows(samples: Samples) -> _Rows | None:
     return rows
 
 
+def _dropouts(step: _PlainStep, k: int) -> list[Dropout]:
+    return [dropout for dropout in step.masks.of_model(k) if dropout is not None]
+
+
 class _Network(NamedTuple):
     """One of K models in C, and the memory where it finds the rows and the rates of an epoch."""
 
@@ -142,6 +155,9 @@ class _Network(NamedTuple):
     rows: np.ndarray
     rates: np.ndarray
     addresses: tuple[int, int]
+    widths: list[int]
+    """Of the layers with dropout."""
+    generator: torch.Generator | None
 
 
 class CompiledPass:
@@ -156,11 +172,12 @@ class CompiledPass:
         self._batch_size, self._n_batches = min(recipe.batch_size, n_rows), len(batch_bounds(n_rows, recipe.batch_size))
         weights = step.parameters.views(step.parameters.data)[::2]
         work = self._batch_size * sum(weight[0].numel() for weight in weights)
-        self._rows_of_a_call = self._batch_size * max(1, int(_WORK_OF_A_CALL / work))
+        n_drawn = self._batch_size * sum(weight.shape[1] for weight in weights[:-1]) if step.masks else 0
+        self._rows_of_a_call = self._batch_size * max(1, int(min(_WORK_OF_A_CALL / work, _DRAWN / max(n_drawn, 1))))
         self._memory = _memory(step, self._batch_size)
         self._targets = [learner.samples.y.contiguous() for learner in learners]
         self._run_batches = library.run_batches
-        self._networks = [self._network(self._model(k, X[k], library.product)) for k in range(len(learners))]
+        self._networks = [self._network(k, self._model(k, X[k], library.product)) for k in range(len(learners))]
 
     def __call__(self) -> Passed:
         """Update the parameters once per batch; of models that have stopped nothing changes."""
@@ -188,16 +205,25 @@ class CompiledPass:
         """Train on all rows and return the sum of losses."""
         n_rows, at_once, total, (rows, rates) = len(network.rows), self._rows_of_a_call, 0.0, network.addresses
         for start in range(0, n_rows, at_once):
-            n_before = start // self._batch_size
+            stop, n_before = min(start + at_once, n_rows), start // self._batch_size
+            numbers = self._random_numbers(network, stop - start) if network.widths else None
+            network.model.random = None if numbers is None else numbers.data_ptr()
             total += self._run_batches(
-                network.model, rows + 8 * start, min(at_once, n_rows - start), self._batch_size, rates + 8 * n_before,
+                network.model, rows + 8 * start, stop - start, self._batch_size, rates + 8 * n_before,
                 self._solver.steps + n_before,
             )  # fmt: skip
         return total
 
-    def _network(self, model: _Model) -> _Network:
+    def _random_numbers(self, network: _Network, n_rows: int) -> Tensor:
+        """Return what decides which elements are dropped in that many rows."""
+        batches = [stop - start for start, stop in batch_bounds(n_rows, self._batch_size)]
+        return random_numbers([b * width for b in batches for width in network.widths], network.generator)
+
+    def _network(self, k: int, model: _Model) -> _Network:
         rows, rates = np.empty(len(self._learners[0].rows), np.int64), np.empty(self._n_batches)
-        return _Network(model, rows, rates, (rows.ctypes.data, rates.ctypes.data))
+        widths = [layer.n_out for layer in model.layers[: model.n_layers] if layer.mask]
+        generator = next((dropout.generator for dropout in _dropouts(self._step, k)), None)
+        return _Network(model, rows, rates, (rows.ctypes.data, rates.ctypes.data), widths, generator)
 
     def _model(self, k: int, X: _Rows, product: int) -> _Model:
         """Return model k; everything it has the address of belongs to the pass, its step or its learner."""
@@ -228,32 +254,51 @@ class CompiledPass:
         )  # fmt: skip
 
 
+class _OfLayer(NamedTuple):
+    """What a batch comes to in a layer (n_out, b), and the gradient there; the last two where there is dropout."""
+
+    out: Tensor
+    grad: Tensor
+    mask: Tensor
+    dropped: Tensor
+
+
 class _Memory(NamedTuple):
     """What a batch of b rows is computed in; all models of a pass use the same."""
 
     inputs: Tensor  # (b, n_in)
     of_rows: dict[str, Tensor]  # (b,) each
-    layers: list[tuple[Tensor, Tensor]]  # what comes out of each layer (n_out, b), and its gradient
+    layers: list[_OfLayer]
 
 
 def _memory(step: _PlainStep, n_rows: int) -> _Memory:
     new, weights = step.parameters.data.new_empty, step.parameters.views(step.parameters.data)[::2]
+    n_drawn = n_rows if step.masks else 0
     return _Memory(
         new(n_rows, weights[0].shape[2]),
         {name: new(n_rows) for name in ("shares", "highest", "sums")},
-        [(new(weight.shape[1], n_rows), new(weight.shape[1], n_rows)) for weight in weights],
+        [_OfLayer(*(new(weight.shape[1], n) for n in (n_rows, n_rows, n_drawn, n_drawn))) for weight in weights],
     )
 
 
 def _layers(step: _PlainStep, k: int, memory: _Memory) -> "ctypes.Array[_Layer]":
     """Return the layers of model k."""
     data, grad = (step.parameters.views(of) for of in (step.parameters.data, step.parameters.grad))
-    layers = zip(data[::2], data[1::2], grad[::2], grad[1::2], memory.layers, strict=True)
-    return (_Layer * len(memory.layers))(*(
-        _Layer(
-            n_in=weight.shape[2], n_out=weight.shape[1], stride=weight.stride(1), bias_stride=bias.stride(1),
-            weight=weight[k].data_ptr(), bias=bias[k].data_ptr(), weight_grad=weight_grad[k].data_ptr(),
-            bias_grad=bias_grad[k].data_ptr(), out=out.data_ptr(), grad=out_grad.data_ptr(),
-        )
-        for weight, bias, weight_grad, bias_grad, (out, out_grad) in layers
-    ))  # fmt: skip
+    dropouts = [*step.masks.of_model(k), None]
+    parts = zip(data[::2], data[1::2], grad[::2], grad[1::2], memory.layers, dropouts, strict=True)
+    return (_Layer * len(dropouts))(*(_layer(k, *of_layer) for of_layer in parts))
+
+
+def _layer(
+    k: int, weight: Tensor, bias: Tensor, weight_grad: Tensor, bias_grad: Tensor, memory: _OfLayer,
+    dropout: Dropout | None,
+) -> _Layer:  # fmt: skip
+    n_levels = 0 if dropout is None else n_dropped(dropout.p)
+    return _Layer(
+        n_in=weight.shape[2], n_out=weight.shape[1], stride=weight.stride(1), bias_stride=bias.stride(1),
+        weight=weight[k].data_ptr(), bias=bias[k].data_ptr(), weight_grad=weight_grad[k].data_ptr(),
+        bias_grad=bias_grad[k].data_ptr(), out=memory.out.data_ptr(), grad=memory.grad.data_ptr(),
+        mask=None if dropout is None else memory.mask.data_ptr(),
+        dropped=(memory.out if dropout is None else memory.dropped).data_ptr(),
+        factor=LEVELS / (LEVELS - n_levels), lowest_kept=n_levels - LEVELS // 2,
+    )  # fmt: skip

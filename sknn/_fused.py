@@ -119,6 +119,10 @@ class Masks:
     def __bool__(self) -> bool:
         return any(dropout is not None for layer in self._layers for dropout in layer)
 
+    def of_model(self, k: int) -> list[Dropout | None]:
+        """Return the dropout of each hidden layer of a network, None where nothing is dropped."""
+        return [of_layer[k] if of_layer[k] is not None and of_layer[k].p > 0 else None for of_layer in self._layers]
+
     def draw_(self, layer: int, out: Tensor) -> None:
         """Write new masks of a hidden layer to `out` (K, n, b); each network draws what its own `Dropout` would."""
         for dropout, mask in zip(self._layers[layer], out, strict=True):

@@ -11,13 +11,14 @@ from sknn import MLPTorchClassifier, MLPTorchRegressor, _compiled
 from sknn._autograd import AutogradStep
 from sknn._batches import BatchedPass
 from sknn._compiled import CompiledPass, compiled_pass
+from sknn._devices import compute_scope
 from sknn._fused import FusedMLPStep
 from sknn._learner import Learner, Recipe, Shuffled, TrainState
 from sknn._losses import make_loss
 from sknn._samples import Samples, place
 from sknn._small import SmallMLPStep
 from sknn._solvers import Solver, SolverOptions
-from sknn.modules import MLP
+from sknn.modules import MLP, Dropout
 
 pytestmark = [
     pytest.mark.skipif(_compiled._library(torch.float64) is None, reason="sknn was installed without a compiler"),
@@ -53,12 +54,20 @@ RULES = {
 
 def make_pass(
     kind, step, *, X=X, loss="softmax", rule="adam", activation="relu", hidden=(17, 6), alpha=0.1, weight=None,
-    n_models=1, rows=None, dtype=torch.float64, scale=1.0, schedule="constant", **recipe,
+    n_models=1, rows=None, dtype=torch.float64, scale=1.0, dropouts=(0, 0, 0, 0), schedule="constant", **recipe,
 ):  # fmt: skip
     """Return a pass of that kind over the batches of a step, with what it changes: the step, the solver, the states."""
     name, link, parameter, y = LOSSES[loss]
     solver_name, options = RULES[rule]
-    modules = [MLP(X.shape[1], N_CLASSES, hidden, activation, random_state=k, dtype=dtype) for k in range(n_models)]
+    modules = [
+        MLP(X.shape[1], N_CLASSES, hidden, activation, dropout=dropouts[k], random_state=k, dtype=dtype)
+        for k in range(n_models)
+    ]
+    for k, module in enumerate(modules):
+        generator = torch.Generator().manual_seed(k)
+        for part in module.modules():
+            if isinstance(part, Dropout):
+                part.generator = generator
     stepped = step(modules, make_loss(name, link, parameter, (N_CLASSES,)), alpha=alpha)
     stepped.parameters.data.mul_(scale)
     flat = stepped.parameters
@@ -85,8 +94,8 @@ def after(kind, step, n_epochs=4, **options):
     assert kind is not compiled_pass or isinstance(run, CompiledPass)
     sums = []
     for _ in range(n_epochs):
-        passed = run()
-        sums.append(passed)
+        with compute_scope(0, torch.device("cpu")):
+            sums.append(run())
         for state in states:
             state.n_epochs += 1
     parts = [view for of in (stepped.parameters.data, *solver.slots.values()) for view in stepped.parameters.views(of)]
@@ -118,6 +127,12 @@ def test_epochs_are_those_of_autograd(loss, rule, activation, n_models):
 @pytest.mark.parametrize("batch_size", [1, 16, 53, 100])
 def test_networks_and_batches_of_any_size(hidden, batch_size):
     assert_equal_to_autograd(hidden=hidden, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "logistic", "tanh"])
+@pytest.mark.parametrize("dropouts", [(0.5,), (0.3, 0.0, 0.7), (1e-9,)])
+def test_dropout_draws_the_masks_of_the_module(dropouts, activation):
+    assert_equal_to_autograd(dropouts=dropouts, n_models=len(dropouts), activation=activation, hidden=(17, 3))
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
@@ -172,10 +187,12 @@ def test_a_network_that_overflows_is_not_finite_for_either():
         assert not all(part.isfinite().all() for part in parts)
 
 
-def test_long_epochs_are_cut_into_calls(monkeypatch):
-    at_once = after(compiled_pass, SmallMLPStep, schedule="cosine", weight=WEIGHT)
-    monkeypatch.setattr(_compiled, "_WORK_OF_A_CALL", 1)
-    in_parts = after(compiled_pass, SmallMLPStep, schedule="cosine", weight=WEIGHT)
+@pytest.mark.parametrize("bound", ["_WORK_OF_A_CALL", "_DRAWN"])
+def test_long_epochs_are_cut_into_calls(bound, monkeypatch):
+    options = {"schedule": "cosine", "weight": WEIGHT, "dropouts": [0.4]}
+    at_once = after(compiled_pass, SmallMLPStep, **options)
+    monkeypatch.setattr(_compiled, bound, 1)
+    in_parts = after(compiled_pass, SmallMLPStep, **options)
     np.testing.assert_allclose(in_parts[0], at_once[0], rtol=1e-14)
     for mine, theirs in zip(in_parts[1], at_once[1], strict=True):
         assert torch.equal(mine, theirs)
@@ -209,7 +226,7 @@ def test_models_that_have_stopped_stay_as_they_are():
         ({"solver": "sgd", "activation": "tanh"}, CompiledPass),
         ({"solver": "nadam"}, BatchedPass),
         ({"activation": "gelu"}, BatchedPass),
-        ({"dropout": 0.1}, BatchedPass),
+        ({"dropout": 0.1}, CompiledPass),
         ({"max_grad_norm": 1.0}, BatchedPass),
         ({"batch_norm": True}, BatchedPass),
         ({"loss": "huber"}, BatchedPass),

@@ -39,6 +39,9 @@ typedef struct {
     int64_t stride, bias_stride; /* from a row of the weights to the next, and from a bias to the next */
     real *weight, *bias, *weight_grad, *bias_grad;
     real *out, *grad; /* (n_out, b): what the layer makes of a batch, and the gradient there */
+    real *mask, *dropped; /* (n_out, b): of dropout, and `out` times that; else NULL, and `out` */
+    double factor;        /* of numbers that are kept */
+    int64_t lowest_kept;  /* of random numbers of 16 bits */
 } Layer;
 
 typedef struct {
@@ -58,6 +61,7 @@ typedef struct {
     real *inputs, *shares, *highest, *sums;     /* (b, n_in), and (b,) each */
     real *data, *grad, *first_slot, *second_slot; /* (n_parameters,) each */
     const real *decayed;
+    const int16_t *random; /* for all masks: of each batch, of each layer with dropout, (b, n_out) and up to fours */
 } Model;
 
 int64_t model_size(void) { return sizeof(Model); }
@@ -178,7 +182,12 @@ EACH_CPU static void add_bias_and_activate(int64_t activation, const real *biase
     }
 }
 
-EACH_CPU static void activate_backward(int64_t activation, const real *out, int64_t n, real *grad) {
+EACH_CPU static void activate_backward(int64_t activation, const Layer *layer, int64_t b) {
+    const real *out = layer->out, *mask = layer->mask;
+    real *grad = layer->grad;
+    int64_t n = layer->n_out * b;
+    for (int64_t i = 0; mask && i < n; i++)
+        grad[i] *= mask[i];
     switch (activation) {
     case RELU:
         for (int64_t i = 0; i < n; i++)
@@ -275,29 +284,44 @@ static double loss_and_gradient(const Model *model, const int64_t *rows, int64_t
     }
 }
 
-static void forward(const Model *model, int64_t b) {
+EACH_CPU static void drop(const Layer *layer, int64_t b, const int16_t *random) {
+    int64_t n = layer->n_out;
+    for (int64_t j = 0; j < b; j++)
+        for (int64_t i = 0; i < n; i++)
+            layer->mask[i * b + j] = random[j * n + i] < layer->lowest_kept ? 0 : layer->factor;
+    for (int64_t i = 0; i < n * b; i++)
+        layer->dropped[i] = layer->out[i] * layer->mask[i];
+}
+
+/* Return where the random numbers of the next batch are. */
+static const int16_t *forward(const Model *model, int64_t b, const int16_t *random) {
     for (int64_t l = 0; l < model->n_layers; l++) {
         const Layer *layer = model->layers + l;
-        const real *inputs = l ? layer[-1].out : model->inputs;
+        const real *inputs = l ? layer[-1].dropped : model->inputs;
         multiply(model, layer->n_out, b, layer->n_in, layer->weight, 'N', layer->stride, inputs, l ? 'N' : 'T',
                  l ? b : layer->n_in, layer->out, b);
         add_bias_and_activate(l + 1 < model->n_layers ? model->activation : IDENTITY, layer->bias, layer->bias_stride,
                               layer->n_out, b, layer->out);
+        if (layer->mask) {
+            drop(layer, b, random);
+            random += (layer->n_out * b + 3) / 4 * 4;
+        }
     }
+    return random;
 }
 
 static void backward(const Model *model, int64_t b) {
     const real *grad = model->layers[model->n_layers - 1].out;
     for (int64_t l = model->n_layers - 1; l >= 0; l--) {
         const Layer *layer = model->layers + l, *before = layer - 1;
-        const real *inputs = l ? before->out : model->inputs;
+        const real *inputs = l ? before->dropped : model->inputs;
         multiply(model, layer->n_out, layer->n_in, b, grad, 'N', b, inputs, l ? 'T' : 'N', l ? b : layer->n_in,
                  layer->weight_grad, layer->stride);
         sum_rows(grad, layer->n_out, b, layer->bias_grad, layer->bias_stride);
         if (l) {
             multiply(model, layer->n_in, b, layer->n_out, layer->weight, 'T', layer->stride, grad, 'N', b, before->grad,
                      b);
-            activate_backward(model->activation, before->out, layer->n_in * b, before->grad);
+            activate_backward(model->activation, before, b);
             grad = before->grad;
         }
     }
@@ -344,12 +368,13 @@ EACH_CPU static double update(const Model *model, real rate, real alpha, double 
  * rows. The rate of each batch is at `rates`. */
 double run_batches(const Model *model, const int64_t *rows, int64_t n_rows, int64_t batch_size, const double *rates,
                    int64_t n_updates) {
+    const int16_t *random = model->random;
     double sum = 0;
     for (int64_t start = 0; start < n_rows; start += batch_size, rows += batch_size) {
         int64_t b = n_rows - start < batch_size ? n_rows - start : batch_size;
         double total = share_out(model, rows, b), rate = *rates++;
         gather(model, rows, b);
-        forward(model, b);
+        random = forward(model, b, random);
         double loss = loss_and_gradient(model, rows, b, model->layers + model->n_layers - 1);
         backward(model, b);
         loss += update(model, rate, model->alpha / total, ++n_updates);
