@@ -2,8 +2,10 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sysconfig
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,12 @@ class CompileEpochs(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and make the wheel one of this platform; or say why not, and leave it one for all."""
+        remove_libraries()  # those of another state of the source
         try:
             for name, options in LIBRARIES.items():
-                (FOLDER / name).unlink(missing_ok=True)  # that of another state of the source
                 compile_library(FOLDER / name, options)
         except (OSError, subprocess.CalledProcessError) as error:
+            remove_libraries()
             reason = getattr(error, "stderr", None) or error
             self.app.display_warning(f"sknn is installed without compiled epochs, and fits take longer: {reason}")
             return
@@ -33,8 +36,18 @@ class CompileEpochs(BuildHookInterface):
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 
 
+def remove_libraries() -> None:
+    """Remove what was compiled before."""
+    for name in LIBRARIES:
+        (FOLDER / name).unlink(missing_ok=True)
+
+
 def compile_library(library: Path, options: list[str]) -> None:
-    """Compile the source with the compiler in CC, or that of Python."""
+    """Compile the source with the compiler in CC, with that of Python, or with the system's."""
+    source = FOLDER / "epoch.c"
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    command = [*compiler, *OPTIONS, *options, str(FOLDER / "epoch.c"), "-o", str(library), "-lm"]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    if not (os.environ.get("CC") or shutil.which(compiler[0])):  # Python may have been built elsewhere
+        compiler = ["cc"]
+    # The sum tells sknn that the library is that of this source.
+    command = [*compiler, *OPTIONS, *options, f"-DSOURCE={zlib.crc32(source.read_bytes())}u", str(source)]
+    subprocess.run([*command, "-o", str(library), "-lm"], check=True, capture_output=True, text=True)

@@ -99,6 +99,18 @@ class PlainLoop:
         return float((self.module(torch.from_numpy(X)).argmax(1).numpy() == y).mean())
 
 
+class NotCompiled:
+    """Our estimator as it is where there is no C compiler."""
+
+    def __init__(self, estimator: MLPTorchClassifier) -> None:
+        self.estimator, self.score = estimator, estimator.score
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> "NotCompiled":
+        with patch.object(_compiled, "_library", lambda dtype: None):
+            self.estimator.fit(X, y)
+        return self
+
+
 OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,9 +29,12 @@ _ACTIVATIONS = [ACTIVATIONS[name] for name in ("identity", "relu", "logistic", "
 _LOSSES = ["softmax_log_loss", "logistic_log_loss", "squared_error"]
 _SOLVERS = ["sgd", "adam", "adamw"]
 _KINDS_OF_X = [np.dtype(kind) for kind in ("uint8", "float32", "float64")]
+_INDICES = [np.dtype(kind) for kind in ("int32", "int64")]
 
-# Multiply-adds of one call: some tenths of a second, as Python waits for its end before it stops at Ctrl-C.
-_WORK_OF_A_CALL = 2e9
+# Work of one call, in multiply-adds: some tenths of a second, as Python waits for its end before it stops at Ctrl-C. An
+# update takes as long as 100 for each parameter, and what goes on around the products of a batch as 50,000.
+_WORK_OF_A_CALL = 1e10
+_WORK_OF_A_PARAMETER, _WORK_OF_A_BATCH = 100, 50_000
 
 # Random numbers that are drawn for one call at most: some megabytes.
 _DRAWN = 2**21
@@ -81,17 +85,21 @@ class _Library(NamedTuple):
 @functools.cache
 def _library(dtype: torch.dtype) -> _Library | None:
     """Return what computes in that dtype, or None where nothing was compiled for it or for these sources."""
+    folder = Path(__file__).with_name("_c")
     name, product = {torch.float32: ("float", "sgemm"), torch.float64: ("double", "dgemm")}[dtype]
     try:
-        library = ctypes.CDLL(str(Path(__file__).with_name("_c") / f"epoch_{name}.so"))
-    except OSError:
+        library = ctypes.CDLL(str(folder / f"epoch_{name}.so"))
+        library.source.restype = ctypes.c_uint32
+    except (OSError, AttributeError):
         return None
     capsule, python = cython_blas.__pyx_capi__[product], ctypes.pythonapi
     name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", python))
     address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
     signature = name_of(capsule)
     # Some builds of scipy count in integers of 64 bits.
-    if library.model_size() != ctypes.sizeof(_Model) or not signature.startswith(b"void (char *, char *, int *"):
+    if library.source() != zlib.crc32((folder / "epoch.c").read_bytes()) or not signature.startswith(
+        b"void (char *, char *, int *"
+    ):
         return None
     run_batches = library.run_batches
     run_batches.restype = ctypes.c_double
@@ -135,6 +143,8 @@ def _rows(samples: Samples) -> _Rows | None:
         return None
     if any(step % values.itemsize for step in values.strides):
         return None
+    if sparse and not _is_simple(X):
+        return None
     rows = _Rows(values=values.ctypes.data, kind=_KINDS_OF_X.index(values.dtype))
     if sparse:
         rows.indices, rows.starts = X.indices.ctypes.data, X.indptr.ctypes.data
@@ -142,6 +152,12 @@ def _rows(samples: Samples) -> _Rows | None:
     else:
         rows.row_stride, rows.stride = (step // values.itemsize for step in values.strides)
     return rows
+
+
+def _is_simple(X: Any) -> bool:
+    """Return whether the arrays of a CSR matrix lie as those that scipy makes."""
+    arrays = X.data, X.indices, X.indptr
+    return all(array.flags.c_contiguous for array in arrays) and X.indices.dtype == X.indptr.dtype in _INDICES
 
 
 def _dropouts(step: _PlainStep, k: int) -> list[Dropout]:
@@ -171,17 +187,20 @@ class CompiledPass:
         self._step, self._solver, self._learners, self._orders = step, solver, learners, orders
         self._batch_size, self._n_batches = min(recipe.batch_size, n_rows), len(batch_bounds(n_rows, recipe.batch_size))
         weights = step.parameters.views(step.parameters.data)[::2]
-        work = self._batch_size * sum(weight[0].numel() for weight in weights)
+        work = 3 * self._batch_size * sum(weight[0].numel() for weight in weights)
+        work += _WORK_OF_A_PARAMETER * step.parameters.data.shape[1] + _WORK_OF_A_BATCH
         n_drawn = self._batch_size * sum(weight.shape[1] for weight in weights[:-1]) if step.masks else 0
         self._rows_of_a_call = self._batch_size * max(1, int(min(_WORK_OF_A_CALL / work, _DRAWN / max(n_drawn, 1))))
         self._memory = _memory(step, self._batch_size)
         self._targets = [learner.samples.y.contiguous() for learner in learners]
+        weight_of_rows = [learner.samples.weight for learner in learners]
+        self._row_weights = [None if weight is None else weight.contiguous() for weight in weight_of_rows]
         self._run_batches = library.run_batches
         self._networks = [self._network(k, self._model(k, X[k], library.product)) for k in range(len(learners))]
 
     def __call__(self) -> Passed:
         """Update the parameters once per batch; of models that have stopped nothing changes."""
-        sums, last = [], []
+        sums, last, n_updates = [], [], self._solver.steps
         for k, (network, learner) in enumerate(zip(self._networks, self._learners, strict=True)):
             if learner.state.stopped:
                 sums.append(np.nan)
@@ -189,9 +208,8 @@ class CompiledPass:
                 continue
             learner.rows.take(self._orders[k].places(), out=network.rows, mode="clip")  # "raise" takes a copy
             self._set_rates(network.rates, learner, self._solver.options[k])
-            sums.append(self._run(network))
+            sums.append(self._run(network, n_updates))
             last.append(network.rates[-1])
-        self._solver.count(self._n_batches)
         return Passed(sums, last)
 
     def _set_rates(self, rates: np.ndarray, learner: Learner, options: SolverOptions) -> None:
@@ -201,8 +219,8 @@ class CompiledPass:
             first, n_steps = learner.state.n_epochs * self._n_batches, learner.recipe.max_iter * self._n_batches
             rates[:] = [scheduled(rate, options, first + i, n_steps) for i, rate in enumerate(rates.tolist())]
 
-    def _run(self, network: _Network) -> float:
-        """Train on all rows and return the sum of losses."""
+    def _run(self, network: _Network, n_updates: int) -> float:
+        """Train on all rows after that many updates and return the sum of losses."""
         n_rows, at_once, total, (rows, rates) = len(network.rows), self._rows_of_a_call, 0.0, network.addresses
         for start in range(0, n_rows, at_once):
             stop, n_before = min(start + at_once, n_rows), start // self._batch_size
@@ -210,8 +228,10 @@ class CompiledPass:
             network.model.random = None if numbers is None else numbers.data_ptr()
             total += self._run_batches(
                 network.model, rows + 8 * start, stop - start, self._batch_size, rates + 8 * n_before,
-                self._solver.steps + n_before,
+                n_updates + n_before,
             )  # fmt: skip
+            n_after = n_updates + -(-stop // self._batch_size)
+            self._solver.count(max(0, n_after - self._solver.steps))  # of several models, the one that is ahead
         return total
 
     def _random_numbers(self, network: _Network, n_rows: int) -> Tensor:
@@ -227,12 +247,12 @@ class CompiledPass:
 
     def _model(self, k: int, X: _Rows, product: int) -> _Model:
         """Return model k; everything it has the address of belongs to the pass, its step or its learner."""
-        step, flat, samples, memory = self._step, self._step.parameters, self._learners[k].samples, self._memory
+        step, flat, memory = self._step, self._step.parameters, self._memory
         options, loss = self._solver.options[k], step.losses[k].in_c
         slots = [slot[k] for slot in self._solver.slots.values()]
         arrays = {
             "y": self._targets[k],
-            "weight": samples.weight,
+            "weight": self._row_weights[k],
             "inputs": memory.inputs,
             **memory.of_rows,
             "data": flat.data[k],

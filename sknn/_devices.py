@@ -78,15 +78,14 @@ def fits_one_thread(work: int, device: torch.device) -> bool:
 def compute_scope(work: int, device: torch.device, *, once: bool = False) -> Iterator[None]:
     """Choose threads for batches of `work` multiply-adds and flush denormals; restore both on leaving.
 
-    Numpy, which computes the small batches of some fits, is limited to one thread there too. That takes a moment: a
+    The products of numpy and scipy, which compute some fits, get as many threads as torch. That takes a moment: a
     single pass, with `once`, goes without, and one that takes less time than a scope is left alone.
     """
     if device.type != "cpu" or (work < _NO_SCOPE_WORK and once):
         yield
         return
-    small = fits_one_thread(work, device)
-    products = _one_product_thread() if small and not once else nullcontext()
-    with _thread_limit(1 if small else None), products, _flushed_denormals():
+    n_threads = 1 if fits_one_thread(work, device) else None
+    with _thread_limit(n_threads), nullcontext() if once else _product_limit(n_threads), _flushed_denormals():
         yield
 
 
@@ -117,17 +116,22 @@ def _thread_limit(n_threads: int | None) -> Iterator[None]:
 
 
 _product_scopes = 0
-_product_limit: Any = None
+_products_limited: Any = None
 
 
 @contextmanager
-def _one_product_thread() -> Iterator[None]:
-    """Compute numpy's matrix products with one thread; of overlapping scopes the last one restores the number."""
-    global _product_scopes, _product_limit
+def _product_limit(n_threads: int | None) -> Iterator[None]:
+    """Compute matrix products of numpy and scipy with at most that many threads, or as many as torch has outside.
+
+    Of overlapping scopes the first one sets the number, and the last one restores it.
+    """
+    global _product_scopes, _products_limited
     with _thread_lock:
         if _product_scopes == 0:
+            pools = _thread_pools().select(user_api="blas").lib_controllers
+            at_most = min([n_threads or _threads_outside, *(pool.num_threads for pool in pools)])
             with _control_of_pools():
-                _product_limit = _thread_pools().limit(limits=1, user_api="blas")
+                _products_limited = _thread_pools().limit(limits=at_most, user_api="blas")
         _product_scopes += 1
     try:
         yield
@@ -136,7 +140,7 @@ def _one_product_thread() -> Iterator[None]:
             _product_scopes -= 1
             if _product_scopes == 0:
                 with _control_of_pools():
-                    _product_limit.restore_original_limits()
+                    _products_limited.restore_original_limits()
 
 
 @contextmanager

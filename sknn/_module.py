@@ -144,7 +144,8 @@ class ModuleEstimatorMixin:
             raise ValueError(
                 f"solver='lbfgs' needs a loss that is the same at every evaluation, but the module has {random}."
             )
-        return module
+        made_new = self.module is None or isinstance(self.module, type | nn.Module)
+        return module if made_new else copy.deepcopy(module)  # a function may return the same one again
 
     def _built(self, n_outputs: int) -> nn.Module:
         """Return the module made of the parameters that its signature takes."""

@@ -1,6 +1,8 @@
 """The pass in C against batches that autograd differentiates and torch's rules follow."""
 
 import itertools
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,6 +169,28 @@ def test_rows_of_any_dtype_and_layout(given, dtype):
     assert_equal_to_autograd(X=given, dtype=dtype, rtol=tolerance, atol=tolerance, alpha=0.01)
 
 
+def in_table(values, other):
+    """Return the values as a column of a table: not one behind the other."""
+    return np.stack([values, np.full_like(values, other)], axis=1)[:, 0]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"data": in_table(SPARSE.data, 7.0)},
+        {"indices": in_table(SPARSE.indices, 0)},
+        {"indices": SPARSE.indices.astype(np.int64)},
+        {"indptr": SPARSE.indptr.astype(np.int64)},
+    ],
+    ids=["strided values", "strided indices", "wide indices alone", "wide starts alone"],
+)
+def test_sparse_rows_in_odd_arrays_are_read_as_they_are(arrays):
+    odd, network = SPARSE.copy(), MLPTorchRegressor(hidden_layer_sizes=(5,), max_iter=5, random_state=0)
+    vars(odd).update(arrays)
+    found, expected = (network.fit(given, X[:, 0]).coefs_[0].copy() for given in (odd, SPARSE.toarray()))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 @pytest.mark.parametrize("activation", ["relu", "logistic", "tanh"])
 @pytest.mark.parametrize("loss", ["softmax", "smoothed softmax", "logistic", "smoothed logistic"])
 def test_scores_of_thousands_stay_finite_and_exact(loss, activation):
@@ -245,6 +269,35 @@ def test_what_c_does_not_compute_is_computed_elsewhere(options, kind, monkeypatc
     network = MLPTorchRegressor(hidden_layer_sizes=(5,), max_iter=2, random_state=0, **options)
     network.fit(given, X[:, 0], sample_weight=weight)
     assert set(runs) == {kind}
+
+
+def test_an_interrupt_leaves_the_number_of_updates_that_were_made(monkeypatch):
+    monkeypatch.setattr(_compiled, "_WORK_OF_A_CALL", 1)  # a call for each batch
+    run, _, solver, _ = make_pass(compiled_pass, SmallMLPStep, batch_size=10)
+    whole, calls = run._run_batches, []
+
+    def until_third(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    run._run_batches = until_third
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert solver.steps == 2
+
+
+def test_a_library_of_another_source_is_not_taken(tmp_path, monkeypatch):
+    shutil.copytree(Path(_compiled.__file__).parent / "_c", tmp_path / "_c")
+    monkeypatch.setattr(_compiled, "__file__", str(tmp_path / "_compiled.py"))
+    load = _compiled._library.__wrapped__
+    assert load(torch.float64) is not None
+    with open(tmp_path / "_c" / "epoch.c", "a", encoding="utf-8") as source:
+        source.write("/* changed */")
+    assert load(torch.float64) is None
+    (tmp_path / "_c" / "epoch_double.so").unlink()
+    assert load(torch.float64) is None
 
 
 def test_fits_are_those_without_it(monkeypatch):

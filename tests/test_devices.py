@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sknn import MLPTorchClassifier, MLPTorchRegressor, check_gradients
-from sknn._devices import _NO_SCOPE_WORK, _one_product_thread, compute_scope, resolve_device, resolve_precision
+from sknn._devices import _NO_SCOPE_WORK, _product_limit, compute_scope, resolve_device, resolve_precision
 
 X, Y = load_digits(return_X_y=True)
 X = X[:300] / 16
@@ -122,15 +122,25 @@ def test_small_products_of_numpy_take_one_thread_until_the_last_scope_ends():
         with compute_scope(SMALL, CPU):
             assert product_threads() == {1}
         assert product_threads() == outside
-        first = _one_product_thread()
+        first = _product_limit(1)
         first.__enter__()
-        with _one_product_thread():
+        with _product_limit(1):
             first.__exit__(None, None, None)  # as where two Python threads fit at once
             assert product_threads() == {1}
         assert product_threads() == outside
-        for scope in (compute_scope(LARGE, CPU), compute_scope(_NO_SCOPE_WORK, CPU, once=True)):
-            with scope:
-                assert product_threads() == outside
+        with compute_scope(_NO_SCOPE_WORK, CPU, once=True):
+            assert product_threads() == outside
+
+
+@pytest.mark.parametrize(("of_torch", "of_products", "expected"), [(1, 2, 1), (2, 2, 2), (2, 1, 1)])
+def test_large_products_take_as_many_threads_as_torch_and_no_more_than_they_have(of_torch, of_products, expected):
+    outside = torch.get_num_threads()
+    torch.set_num_threads(of_torch)
+    try:
+        with threadpool_limits(of_products, user_api="blas"), compute_scope(LARGE, CPU):
+            assert product_threads() == {expected}
+    finally:
+        torch.set_num_threads(outside)
 
 
 @pytest.mark.parametrize("flushed", [False, True])
@@ -156,6 +166,7 @@ def test_a_fit_restores_everything_when_it_raises():
 
 def test_fit_changes_no_global_state():
     """The fixture around every test compares threads, dtypes, flags and generators; here are the filters."""
+    fit().predict_proba(X)  # torch imports sympy, which adds a filter, when a module of some kinds is first called
     before = list(warnings.filters)
     fit().predict_proba(X)
     assert list(warnings.filters) == before

@@ -248,3 +248,13 @@ def test_what_cannot_be_trained_is_told(options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         network.fit(X, LABELS)
     assert not hasattr(network, "module_")
+
+
+@pytest.mark.global_rng
+def test_a_function_may_return_the_same_module_again():
+    net = nn.Linear(4, 3)
+    first, second = (TorchClassifier(lambda n_features_in, n_outputs: net, max_iter=n, random_state=0) for n in (2, 9))
+    before, weights = first.fit(X, LABELS).predict_proba(X), net.weight.detach().clone()
+    second.fit(X, LABELS)
+    np.testing.assert_array_equal(first.predict_proba(X), before)
+    assert torch.equal(net.weight, weights)

@@ -5,6 +5,7 @@
  * columns, (n, b), as in _small.py. Matrix products are those of the BLAS in scipy. _compiled.py fills `Layer`,
  * `Rows` and `Model`, field by field.
  */
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <tgmath.h>
@@ -18,7 +19,7 @@ typedef uint32_t bits;
 #endif
 
 /* The loops are compiled for several CPUs; the loader takes the fastest that this one has. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && __GNUC__ >= 12
 #define EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define EACH_CPU
@@ -64,7 +65,8 @@ typedef struct {
     const int16_t *random; /* for all masks: of each batch, of each layer with dropout, (b, n_out) and up to fours */
 } Model;
 
-int64_t model_size(void) { return sizeof(Model); }
+/* Tells a library that was made of another state of this file. */
+uint32_t source(void) { return SOURCE; }
 
 /* --- exponentials, in loops that fill the vectors of the CPU --- */
 
@@ -313,7 +315,7 @@ static const int16_t *forward(const Model *model, int64_t b, const int16_t *rand
 static void backward(const Model *model, int64_t b) {
     const real *grad = model->layers[model->n_layers - 1].out;
     for (int64_t l = model->n_layers - 1; l >= 0; l--) {
-        const Layer *layer = model->layers + l, *before = layer - 1;
+        const Layer *layer = model->layers + l, *before = l ? layer - 1 : NULL;
         const real *inputs = l ? before->dropped : model->inputs;
         multiply(model, layer->n_out, layer->n_in, b, grad, 'N', b, inputs, l ? 'T' : 'N', l ? b : layer->n_in,
                  layer->weight_grad, layer->stride);
