@@ -9,10 +9,10 @@ SOURCES := pyproject.toml constraints.txt hatch_build.py sknn/_c/epoch.c
 DOCUMENTS := tests/test_readme.py tests/test_docstrings.py tests/test_docs_site.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test readme doctest docs docs-check lint types format bench clean
+.PHONY: help demo test test-not-compiled readme doctest docs docs-check lint types format bench clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-18s %s\n", $$1, $$2}'
 
 demo: .venv/.core ## train, search, save, load and predict: the main job
 	$(BIN)/python examples/demo.py
@@ -22,6 +22,13 @@ demo: .venv/.core ## train, search, save, load and predict: the main job
 test: .venv/.test ## run the tests
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 SCIPY_ARRAY_API=1 \
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(DOCUMENTS))
+
+# The contract, the step and the searches of perceptrons.
+PERCEPTRONS := $(addprefix tests/test_,common.py parity.py mlp_contracts.py train.py model_selection.py together.py ensemble.py)
+
+test-not-compiled: .venv/.test ## run the tests of perceptrons as where there is no C compiler
+	NOT_COMPILED=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 SCIPY_ARRAY_API=1 \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PERCEPTRONS)
 
 readme: .venv/.test ## execute the code blocks of README and docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/test_readme.py

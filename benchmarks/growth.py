@@ -37,7 +37,7 @@ class Setting:
 
     @property
     def work(self) -> int:
-        return BATCH * sum(a * b for a, b in itertools.pairwise(self.sizes))
+        return BATCH * max(a * b for a, b in itertools.pairwise(self.sizes))
 
 
 GROWTH = {
@@ -140,7 +140,7 @@ def main() -> None:
     base = Setting()
     publish(
         "growth",
-        "![Time of an epoch against rows, width, depth and models, above its floor](growth.png)\n\n"
+        "![Time of an epoch against rows, width, depth and models, beside its floor](growth.png)\n\n"
         + table(["what grows", "size", "an epoch", "times its floor"], rows)
         + f"\n\nWhat does not grow: {base.rows:,} rows of {N_FEATURES} features, {base.depth} hidden layer of"
         f" {base.width}, {N_CLASSES} classes, Adam, batches of {BATCH}. Medians of n = {N_ROUNDS} epochs; {machine()}.",

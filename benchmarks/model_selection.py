@@ -5,6 +5,8 @@ scikit-learn's data folder, or the network.
 """
 
 import argparse
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -26,6 +28,7 @@ import sknn.model_selection
 from sknn import MLPTorchClassifier
 from sknn.datasets import fetch_mnist
 
+N_PROCESSES = 7
 N_SLOW = 3  # rounds of the slowest side, which takes minutes
 PENALTIES, RATES = [1e-5, 1e-4, 1e-3], [0.0003, 0.001, 0.003, 0.01]
 
@@ -107,6 +110,36 @@ def measure(name: str, n_rounds: int) -> list[str]:
     ]
 
 
+FIRST_SEARCH = """
+import time, warnings
+warnings.simplefilter("ignore")
+from sklearn.datasets import load_breast_cancer
+from {module}.model_selection import GridSearchCV
+from sknn import MLPTorchClassifier
+X, y = load_breast_cancer(return_X_y=True)
+grid = {{"learning_rate_init": {rates}, "alpha": {penalties}}}
+network = MLPTorchClassifier(max_iter=50, n_iter_no_change=50, tol=0.0, random_state=0)
+start = time.perf_counter()
+GridSearchCV(network, grid, cv=5, n_jobs=2, refit=False).fit(X, y)
+print(time.perf_counter() - start)
+"""
+
+
+def first_searches() -> str:
+    """Return what the first search of a process takes, in processes of their own."""
+    times: dict[str, list[float]] = {"sknn": [], "sklearn": []}
+    for _ in range(N_PROCESSES):
+        for module, taken in times.items():
+            code = FIRST_SEARCH.format(module=module, rates=RATES, penalties=PENALTIES)
+            run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            taken.append(float(run.stdout))
+    together, alone = (spread(np.array(taken), 2) for taken in times.values())
+    return (
+        f"The first search of a process, that of breast_cancer with 2 jobs, takes {together} s together, and {alone} s"
+        f" one by one, whose processes have to start: medians (smallest to largest) of n = {N_PROCESSES}."
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("searches", nargs="*", default=list(SEARCHES), help=f"of {list(SEARCHES)}; all by default")
@@ -123,7 +156,7 @@ def main() -> None:
         f" 2 jobs. Medians (smallest to largest) of n = {options.rounds} rounds, of skorch {N_SLOW}; {machine()},"
         f" skorch {skorch.__version__}."
     )
-    publish("model_selection", table(header, rows) + "\n\n" + text)
+    publish("model_selection", f"{table(header, rows)}\n\n{first_searches()}\n\n{text}")
 
 
 if __name__ == "__main__":

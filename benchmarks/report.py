@@ -10,6 +10,8 @@ import numpy as np
 import sklearn
 import torch
 
+from sknn._compiled import is_compiled
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 
@@ -20,7 +22,8 @@ def machine() -> str:
     except (OSError, AttributeError):
         model = platform.processor() or platform.machine()
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, scikit-learn {sklearn.__version__}"
-    return f"{model}, {os.cpu_count()} cores, {platform.system()}; {versions}"
+    left_out = "" if is_compiled() else ", epochs not compiled"
+    return f"{model}, {os.cpu_count()} cores, {platform.system()}; {versions}{left_out}"
 
 
 def spread(values: Iterable[float], digits: int = 2) -> str:

@@ -28,7 +28,7 @@ from sknn._standing import Standing
 from sknn._steps import Step, choose_step
 from sknn._targets import Targets
 from sknn._train import Epoch, train
-from sknn.modules import Dropout
+from sknn.modules import MLP, Dropout
 
 
 class ScoredRows(NamedTuple):
@@ -74,7 +74,13 @@ class Fit(NamedTuple):
 
     @property
     def work(self) -> int:
-        """Multiply-adds of a batch in one network: together they take no more threads than alone."""
+        """Multiply-adds of a batch in one network: together they take no more threads than alone.
+
+        Of dense networks only those of the largest layer count: threads part each product anew.
+        """
+        network = self.networks[0]
+        if isinstance(network, MLP):
+            return self.recipe.batch_size * max(layer.weight.numel() for layer in network.linear_layers())
         return self.recipe.batch_size * self.cost.multiply_adds // len(self.networks)
 
     @property

@@ -15,6 +15,11 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+if os.environ.get("NOT_COMPILED"):  # all tests as where there is no C compiler: see `make test-not-compiled`
+    from sknn import _compiled
+
+    _compiled._library = lambda dtype: None
+
 
 @pytest.fixture(scope="session")
 def mnist():

@@ -13,7 +13,7 @@ import torch
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sknn import MLPTorchClassifier, MLPTorchRegressor, check_gradients
+from sknn import LeNetClassifier, MLPTorchClassifier, MLPTorchRegressor, check_gradients
 from sknn._devices import _NO_SCOPE_WORK, _product_limit, compute_scope, resolve_device, resolve_precision
 
 X, Y = load_digits(return_X_y=True)
@@ -80,6 +80,16 @@ def test_small_fits_run_on_one_thread():
     with compute_scope(LARGE, CPU):
         assert torch.get_num_threads() == outside
     assert torch.get_num_threads() == outside
+
+
+def test_threads_are_for_the_products_of_the_largest_layer():
+    deep = MLPTorchClassifier((100,) * 20, batch_size=100, n_ensemble=3, random_state=0)
+    fit = deep._prepare(X, Y, None, (None, None, None), first=True)
+    assert fit.work == 100 * 100 * 100
+    convolutional = LeNetClassifier(batch_size=100, random_state=0)._prepare(
+        np.zeros((200, 1024)), np.arange(200) % 2, None, (None, None, None), first=True
+    )
+    assert convolutional.work > 100 * (16 * 6 * 25 * 100 + 6 * 25 * 28 * 28)  # of both layers of maps
 
 
 def test_overlapping_scopes_restore_the_threads():

@@ -142,11 +142,15 @@ def test_a_search_over_many_labels_is_scikit_learns(capsys):
     assert_same_search(GridSearchCV(classifier(), {"alpha": [0.1, 1.0]}, cv=3), *LABELS, capsys, together=6)
 
 
-@pytest.mark.parametrize("cv", [GroupKFold(3), ShuffleSplit(3, random_state=0), LeaveOneOut(), 3], ids=repr)
-def test_splits_are_those_of_the_splitter(cv, capsys):
+@pytest.mark.parametrize(
+    ("cv", "n_folds"),
+    [(GroupKFold(3), 3), (ShuffleSplit(3, random_state=0), 3), (LeaveOneOut(), len(X)), (3, 3)],
+    ids=["groups", "shuffled", "one out", "number"],
+)
+def test_splits_are_those_of_the_splitter(cv, n_folds, capsys):
     groups = {"groups": np.arange(len(X)) % 7} if isinstance(cv, GroupKFold) else {}
     search = GridSearchCV(classifier(max_iter=2), {"alpha": [0.1, 1.0]}, cv=cv)
-    assert_same_search(search, X, Y, capsys, **groups)
+    assert_same_search(search, X, Y, capsys, together=2 * n_folds, **groups)
 
 
 def test_splits_of_a_generator_are_drawn_once(capsys):
@@ -188,6 +192,12 @@ def test_steps_of_a_pipeline_are_fitted_once_for_each_fold_and_setting(capsys):
     assert sorted(Counted.fits) == [False] * 3 + [True] * 3
     assert_same_search(GridSearchCV(pipeline, grid, cv=3), X, Y, capsys, together=12)
     assert search.cv_results_["params"][3] == {"counted__with_std": False, "mlptorchclassifier__alpha": 1.0}
+
+
+def test_steps_may_be_passed_over(capsys):
+    pipeline = make_pipeline(StandardScaler(), classifier())
+    grid = {"standardscaler": ["passthrough", None], "mlptorchclassifier__alpha": [0.1, 1.0]}
+    assert_same_search(GridSearchCV(pipeline, grid, cv=2), X, Y, capsys, together=8)
 
 
 def test_steps_that_cannot_be_pickled_change_nothing(capsys):

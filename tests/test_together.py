@@ -9,6 +9,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 
+import sknn._compiled
 import sknn._together
 from sknn import MLPTorchClassifier
 from sknn._activations import ACTIVATIONS
@@ -37,6 +38,23 @@ def test_every_job_is_done_in_its_place():
         assert outcome.seconds > 0
 
 
+# A network of 4-5-3 with a batch of 150 rows counts as 7 * 43 + 5 * 150 * 8 numbers of 8 bytes, 50,408 in all.
+@pytest.mark.parametrize(
+    ("n_jobs", "batch_memory", "sizes"),
+    [(1, None, [4]), (2, None, [2, 2]), (1, 1, [1, 1, 1, 1]), (1, 110_000, [2, 2])],
+)
+def test_groups_are_parted_by_jobs_and_memory(n_jobs, batch_memory, sizes, monkeypatch):
+    parts, train = [], sknn._together._train_together
+
+    def noted(part, given_up):
+        parts.append(len(part))
+        train(part, given_up)
+
+    monkeypatch.setattr(sknn._together, "_train_together", noted)
+    assert all(outcome.together for outcome in fit_all(jobs(4), n_jobs, batch_memory))
+    assert parts == sizes
+
+
 OPTIONS = [
     *({"activation": name} for name in ACTIVATIONS),
     *({"loss": "focal", "focal_gamma": gamma} for gamma in (0.5, 2.0)),
@@ -44,10 +62,21 @@ OPTIONS = [
 ]
 
 
+IN_C = [{"activation": name} for name in ("identity", "relu", "logistic", "tanh")]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
+@pytest.mark.parametrize(
+    ("options", "compiled"),
+    [*((options, True) for options in OPTIONS), *((options, False) for options in IN_C)],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "" if value else "no C",
+)
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_weights_of_a_fit_among_others_are_those_alone_to_the_last_bit(options, dtype, n_classes):
+def test_weights_of_a_fit_among_others_are_those_alone_to_the_last_bit(
+    options, compiled, dtype, n_classes, monkeypatch
+):
+    if not compiled:
+        monkeypatch.setattr(sknn._compiled, "_library", lambda dtype: None)
     rows = np.isin(Y, range(n_classes))
     data, labels = (X[rows] - X.mean(0)).astype(dtype), Y[rows]
     common = {"hidden_layer_sizes": (7,), "batch_size": 7, "max_iter": 9, **options}

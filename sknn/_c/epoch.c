@@ -39,10 +39,10 @@ typedef struct {
     int64_t n_in, n_out;
     int64_t stride, bias_stride; /* from a row of the weights to the next, and from a bias to the next */
     real *weight, *bias, *weight_grad, *bias_grad;
-    real *out, *grad; /* (n_out, b): what the layer makes of a batch, and the gradient there */
-    real *mask, *dropped; /* (n_out, b): of dropout, and `out` times that; else NULL, and `out` */
-    double factor;        /* of numbers that are kept */
-    int64_t lowest_kept;  /* of random numbers of 16 bits */
+    real *out, *grad;            /* (n_out, b): what the layer makes of a batch, and the gradient there */
+    real *mask, *dropped;        /* (n_out, b): of dropout, and `out` times that; else NULL, and `out` */
+    double factor;               /* of elements that are kept */
+    int64_t lowest_kept;         /* of the random numbers of 16 bits */
 } Layer;
 
 typedef struct {
@@ -57,12 +57,12 @@ typedef struct {
     double label_smoothing, alpha, momentum, beta_1, beta_2, epsilon, weight_decay;
     const Layer *layers;
     Rows X;                                       /* (n, n_in) */
-    const void *y;                              /* (n, 1) indices for a softmax, else (n, n_out) numbers */
-    const real *weight;                         /* (n,) of the rows, or NULL */
-    real *inputs, *shares, *highest, *sums;     /* (b, n_in), and (b,) each */
+    const void *y;                                /* (n, 1) indices for a softmax, else (n, n_out) numbers */
+    const real *weight;                           /* (n,) of the rows, or NULL */
+    real *inputs, *shares, *highest, *sums;       /* (b, n_in), and (b,) each */
     real *data, *grad, *first_slot, *second_slot; /* (n_parameters,) each */
-    const real *decayed;
-    const int16_t *random; /* for all masks: of each batch, of each layer with dropout, (b, n_out) and up to fours */
+    const real *decayed;                          /* 1 for parameters that the penalty applies to, else 0 */
+    const int16_t *random;                        /* of each batch, each layer with dropout: (b, n_out), up to fours */
 } Model;
 
 /* Tells a library that was made of another state of this file. */
