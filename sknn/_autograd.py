@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from sknn._losses import Loss, joint_loss
 from sknn._parameters import FlatParameters
-from sknn._samples import Batch
+from sknn._samples import Batch, pass_size
 
 
 class Shares(NamedTuple):
@@ -139,6 +139,10 @@ class RowCost(NamedTuple):
 
     multiply_adds: int
     values: int
+
+    def of_pass(self, n_rows: int) -> int:
+        """Return the multiply-adds of a batch in a pass over that many rows."""
+        return pass_size(n_rows, self.values) * self.multiply_adds
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sknn._autograd import RowCost, detached_copy, released, row_cost
 from sknn._devices import compute_scope, plain_modes, resolve_device, resolve_precision
 from sknn._ensemble import Ensemble, member_rngs
+from sknn._few import few_scores
 from sknn._fitting import (
     Fit,
     ScoredRows,
@@ -44,7 +45,7 @@ from sknn._input import (
 from sknn._learner import TrainState
 from sknn._losses import Loss
 from sknn._progress import Progress
-from sknn._samples import Samples, pass_size
+from sknn._samples import Samples
 from sknn._solvers import SOLVERS
 from sknn._targets import Targets
 
@@ -229,7 +230,6 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         module.to(device, wide)
         n_seen = 0 if first else self.t_
         generators = seed_layers(module, device, rngs, n_seen) + self._global_generators(device)
-
         placed = place_rows(X, device, wide, self._row_shape())
         training = ScoredRows(placed, rows, encoded[rows], None if sample_weight is None else sample_weight[rows])
         training, held_out = self._hold_out(training, validation, targets, rngs[0])
@@ -370,11 +370,12 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
     def _pass_forward(self, compute: Callable[[Tensor], Tensor], X: Any) -> Tensor:
         """Return what comes of the rows of X, batch by batch, on the device; callers check that there is a fit."""
         X = validate_rows(self, self._as_rows(X, reset=False))
+        if (scores := few_scores(compute, X, self.device_)) is not None:
+            return scores
         with plain_modes(), torch.inference_mode():
             rows = place_rows(X, self.device_, next(self.module_.parameters()).dtype, self._row_shape())
-            cost = self._row_cost
-            with compute_scope(pass_size(len(rows), cost.values) * cost.multiply_adds, self.device_, once=True):
-                return forward(compute, cost, rows)
+            with compute_scope(self._row_cost.of_pass(len(rows)), self.device_, once=True):
+                return forward(compute, self._row_cost, rows)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -30,6 +30,7 @@ FLOORS = {
     "_autograd": 2,
     "_learner": 2,
     "_fused": 2.2,
+    "_few": 2.2,
     "_small": 2.3,
     "_steps": 2.4,
     "_batches": 2.5,

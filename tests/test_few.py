@@ -1,0 +1,90 @@
+"""Raw scores of a few rows against those of torch's module."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_iris
+from torch import nn
+
+from sknn import MLPTorchClassifier, MLPTorchRegressor
+from sknn._activations import ACTIVATIONS
+from sknn._few import few_scores
+from sknn.modules import MLP, Dropout, Linear
+
+CPU = torch.device("cpu")
+X = np.random.default_rng(0).normal(size=(9, 4))
+
+
+def network(activation="relu", hidden=(7, 3), dtype=torch.float64, **options):
+    return MLP(4, 2, hidden, activation, random_state=0, dtype=dtype, **options).eval()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("hidden", [(), (7,), (7, 3)])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_scores_are_those_of_the_module(activation, hidden, dtype):
+    module = network(activation, hidden, torch.from_numpy(X.astype(dtype)).dtype, dropout=0.3)
+    for n_rows in (1, 8):
+        rows = X[:n_rows].astype(dtype)
+        scores = few_scores(module, rows, CPU)
+        assert scores.dtype == torch.from_numpy(rows).dtype
+        with torch.no_grad():
+            torch.testing.assert_close(scores, module(torch.from_numpy(rows)))
+    np.testing.assert_array_equal(rows, X[:8].astype(dtype))
+
+
+class Doubled(Linear):
+    def forward(self, X):
+        return 2 * super().forward(X)
+
+
+def hooked(part):
+    part.register_forward_hook(lambda part, inputs, output: 2 * output)
+
+
+def changed(change):
+    module = network(dropout=0.3)
+    change(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        network(batch_norm=True),
+        network(dtype=torch.float32),
+        network().train(),
+        changed(lambda module: hooked(module)),
+        changed(lambda module: hooked(module.layers)),
+        changed(lambda module: hooked(module.layers[0])),
+        changed(lambda module: module.layers[0].register_forward_pre_hook(lambda part, inputs: (2 * inputs[0],))),
+        changed(lambda module: module.layers.__setitem__(0, Doubled(4, 7, dtype=torch.float64))),
+        changed(lambda module: module.layers.__setitem__(0, nn.Linear(4, 7, dtype=torch.float64))),
+        changed(lambda module: module.layers.__setitem__(2, Dropout(0.5).train())),
+        nn.Sequential(nn.Linear(4, 2)),
+    ],
+    ids=["batch_norm", "another dtype", "training", "hook", "hook of layers", "hook of a layer", "hook before a layer",
+         "a layer's own kind", "torch's layer", "dropout", "another module"],
+)  # fmt: skip
+def test_other_networks_are_left_to_the_module(module):
+    assert few_scores(module, X[:1], CPU) is None
+
+
+def test_many_rows_and_other_devices_are_left_to_the_module():
+    assert few_scores(network(), X[:8], CPU) is not None
+    assert few_scores(network(), X[:9], CPU) is None
+    assert few_scores(network(), X[:1], torch.device("cuda")) is None
+    assert few_scores(network(), (X[:1] * 50).astype(np.uint8), CPU) is None
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_predictions_of_a_few_rows_are_those_among_many():
+    rows, y = load_iris(return_X_y=True)
+    classifier = MLPTorchClassifier((9, 5), max_iter=9, random_state=0).fit(rows, y)
+    regressor = MLPTorchRegressor(max_iter=9, random_state=0).fit(rows, y)
+    np.testing.assert_allclose(classifier.predict_proba(rows[:3]), classifier.predict_proba(rows)[:3], rtol=1e-12)
+    np.testing.assert_allclose(regressor.predict(rows[-1:]), regressor.predict(rows)[-1:], rtol=1e-12)
+    hooked(classifier.module_)
+    np.testing.assert_allclose(
+        classifier.decision_function(rows[:3]), classifier.decision_function(rows)[:3], rtol=1e-12
+    )
