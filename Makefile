@@ -56,7 +56,7 @@ format: .venv/.dev ## repair style and format
 	$(BIN)/ruff format
 
 bench: .venv/.bench ## measure, side by side, what docs/performance.md tells (an hour or more)
-	for script in checks mlp model_selection crossing ensembles predict memory growth jobs live_plot lenet convolutions; do $(BIN)/python benchmarks/$$script.py || exit; done
+	for script in checks mlp model_selection bound crossing ensembles predict memory growth jobs live_plot lenet convolutions; do $(BIN)/python benchmarks/$$script.py || exit; done
 
 clean: ## remove .venv, caches and builds
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
