@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import model_selection
 import numpy as np
-from mlp import N_TRIALS, THREADS, WORKLOADS, seconds, sides
+from mlp import WORKLOADS, best_threads, seconds, sides
 from report import machine, publish, spread, table
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
@@ -48,8 +48,7 @@ def of_fits() -> list[list[str]]:
         sizes = [X.shape[1], *work.hidden, len(np.unique(y))]
         n_batches = work.n_epochs * -(-len(X) // work.batch_size)
         fitted["products"] = (Products(sizes, min(work.batch_size, len(X)), n_batches), X, y)
-        trials = {side: [min(seconds(of, n) for _ in range(N_TRIALS)) for n in THREADS] for side, of in fitted.items()}
-        best = {side: THREADS[int(np.argmin(times))] for side, times in trials.items()}
+        best = best_threads(fitted)
         rows.append(row(name, {side: (lambda of=of, n=best[side]: seconds(of, n)) for side, of in fitted.items()}))
     return rows
 
@@ -96,7 +95,7 @@ def row(name: str, timed: dict[str, Callable[[], float]]) -> list[str]:
 def main() -> None:
     warnings.simplefilter("ignore", ConvergenceWarning)
     rows = [*of_fits(), *of_searches()]
-    header = ["", "products alone", "scikit-learn takes as long: times the products", "times sknn"]
+    header = ["", "products alone", "scikit-learn, times the products", "scikit-learn, times sknn"]
     text = f"Fits are those of the tables above. Medians (smallest to largest) of n = {N_ROUNDS} rounds; {machine()}."
     publish("bound", table(header, rows) + "\n\n" + text)
 

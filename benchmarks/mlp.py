@@ -165,13 +165,18 @@ def seconds(side: tuple[Any, np.ndarray, np.ndarray], n_threads: int) -> float:
         return time.perf_counter() - start
 
 
+def best_threads(fitted: dict[str, tuple[Any, np.ndarray, np.ndarray]]) -> dict[str, int]:
+    """Return the number of threads with which each side is faster."""
+    trials = {name: [min(seconds(side, n) for _ in range(N_TRIALS)) for n in THREADS] for name, side in fitted.items()}
+    return {name: THREADS[int(np.argmin(times))] for name, times in trials.items()}
+
+
 def measure(work: Workload, n_rounds: int) -> tuple[list[str], dict[str, np.ndarray]]:
     """Return a row of the table, and the ratios of each round by peer."""
     fitted = sides(work)
     for side in fitted.values():
         seconds(side, 1)  # what only the first fit of a process does
-    trials = {name: [min(seconds(side, n) for _ in range(N_TRIALS)) for n in THREADS] for name, side in fitted.items()}
-    best = {name: THREADS[int(np.argmin(times))] for name, times in trials.items()}
+    best = best_threads(fitted)
     times: dict[str, list[float]] = {name: [] for name in fitted}
     for _ in range(n_rounds):
         for name, side in fitted.items():

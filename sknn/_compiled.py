@@ -191,7 +191,7 @@ class CompiledPass:
         work += _WORK_OF_A_PARAMETER * step.parameters.data.shape[1] + _WORK_OF_A_BATCH
         n_drawn = self._batch_size * sum(weight.shape[1] for weight in weights[:-1]) if step.masks else 0
         self._rows_of_a_call = self._batch_size * max(1, int(min(_WORK_OF_A_CALL / work, _DRAWN / max(n_drawn, 1))))
-        self._memory = _memory(step, self._batch_size)
+        self._memory = _memory(step, weights, self._batch_size)
         self._targets = [learner.samples.y.contiguous() for learner in learners]
         weight_of_rows = [learner.samples.weight for learner in learners]
         self._row_weights = [None if weight is None else weight.contiguous() for weight in weight_of_rows]
@@ -291,8 +291,8 @@ class _Memory(NamedTuple):
     layers: list[_OfLayer]
 
 
-def _memory(step: _PlainStep, n_rows: int) -> _Memory:
-    new, weights = step.parameters.data.new_empty, step.parameters.views(step.parameters.data)[::2]
+def _memory(step: _PlainStep, weights: list[Tensor], n_rows: int) -> _Memory:
+    new = step.parameters.data.new_empty
     n_drawn = n_rows if step.masks else 0
     return _Memory(
         new(n_rows, weights[0].shape[2]),
