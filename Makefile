@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One command with all constraints: torch must never be resolved without its pin.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # What an installation is made of, sknn's own Python files aside, which are used where they are.
-SOURCES := pyproject.toml constraints.txt hatch_build.py sknn/_c/epoch.c
+SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard sknn/_c/*.[ch])
 # Documents are checked by `make readme`, `make doctest` and `make docs-check`; a bare `pytest` runs everything.
 DOCUMENTS := tests/test_readme.py tests/test_docstrings.py tests/test_docs_site.py
 

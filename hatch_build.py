@@ -14,7 +14,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 FOLDER = Path(__file__).parent / "sknn" / "_c"
 LIBRARIES = {"epoch_float.so": [], "epoch_double.so": ["-DDOUBLE"]}
 # Nothing here reads errno or the flags of floating-point exceptions; numbers are rounded as the standard says.
-OPTIONS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
+OPTIONS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-pthread", "-shared", "-fPIC"]
 
 
 class CompileEpochs(BuildHookInterface):
@@ -44,10 +44,10 @@ def remove_libraries() -> None:
 
 def compile_library(library: Path, options: list[str]) -> None:
     """Compile the source with the compiler in CC, with that of Python, or with the system's."""
-    source = FOLDER / "epoch.c"
+    sources = b"".join(path.read_bytes() for path in sorted(FOLDER.glob("*.[ch]")))
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     if not (os.environ.get("CC") or shutil.which(compiler[0])):  # Python may have been built elsewhere
         compiler = ["cc"]
-    # The sum tells sknn that the library is that of this source.
-    command = [*compiler, *OPTIONS, *options, f"-DSOURCE={zlib.crc32(source.read_bytes())}u", str(source)]
+    # The sum tells sknn that the library is that of these sources.
+    command = [*compiler, *OPTIONS, *options, f"-DSOURCE={zlib.crc32(sources)}u", str(FOLDER / "epoch.c")]
     subprocess.run([*command, "-o", str(library), "-lm"], check=True, capture_output=True, text=True)

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +16,14 @@ from torch import Tensor
 
 from sknn._activations import ACTIVATIONS
 from sknn._batches import Passed
+from sknn._devices import product_limit
 from sknn._dropout import LEVELS, n_dropped, random_numbers
 from sknn._fused import FusedMLPStep
 from sknn._learner import Learner, Shuffled
 from sknn._samples import Samples, batch_bounds
 from sknn._small import SmallMLPStep
 from sknn._solvers import SCHEDULES, Solver, SolverOptions, scheduled
+from sknn._sparse import MOSTLY, Sparse, is_mostly_zeros, sparse_memory
 from sknn._steps import Step
 from sknn.modules import Dropout
 
@@ -38,6 +41,9 @@ _WORK_OF_A_PARAMETER, _WORK_OF_A_BATCH = 100, 50_000
 
 # Random numbers that are drawn for one call at most: some megabytes.
 _DRAWN = 2**21
+
+# As in C: numbers that a row of whole vectors is a multiple of.
+_LANES = 16
 
 _PlainStep = SmallMLPStep | FusedMLPStep
 
@@ -65,13 +71,13 @@ class _Rows(ctypes.Structure):
 class _Model(ctypes.Structure):
     _fields_ = [
         ("product", ctypes.c_void_p),
-        *_fields(ctypes.c_int64, "n_layers activation loss solver n_parameters nesterov"),
+        *_fields(ctypes.c_int64, "n_threads n_layers activation loss solver n_parameters nesterov"),
         *_fields(ctypes.c_double, "label_smoothing alpha momentum beta_1 beta_2 epsilon weight_decay"),
         ("layers", ctypes.POINTER(_Layer)),
         ("X", _Rows),
-        *_fields(
-            ctypes.c_void_p, "y weight inputs shares highest sums data grad first_slot second_slot decayed random"
-        ),
+        *_fields(ctypes.c_void_p, "y weight inputs shares highest sums data grad first_slot second_slot"),
+        *_fields(ctypes.c_void_p, "decayed random"),
+        ("sparse", ctypes.POINTER(Sparse)),
     ]
 
 
@@ -97,9 +103,8 @@ def _library(dtype: torch.dtype) -> _Library | None:
     address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
     signature = name_of(capsule)
     # Some builds of scipy count in integers of 64 bits.
-    if library.source() != zlib.crc32((folder / "epoch.c").read_bytes()) or not signature.startswith(
-        b"void (char *, char *, int *"
-    ):
+    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.[ch]")))
+    if library.source() != zlib.crc32(sources) or not signature.startswith(b"void (char *, char *, int *"):
         return None
     run_batches = library.run_batches
     run_batches.restype = ctypes.c_double
@@ -187,11 +192,16 @@ class CompiledPass:
         self._step, self._solver, self._learners, self._orders = step, solver, learners, orders
         self._batch_size, self._n_batches = min(recipe.batch_size, n_rows), len(batch_bounds(n_rows, recipe.batch_size))
         weights = step.parameters.views(step.parameters.data)[::2]
-        work = 3 * self._batch_size * sum(weight[0].numel() for weight in weights)
+        n_units = weights[0].shape[1] if len(weights) > 1 else 0
+        mostly_zeros = [is_mostly_zeros(learner, n_units) for learner in learners]
+        sparse = sparse_memory(learners, step.parameters, self._batch_size) if any(mostly_zeros) else None
+        self._sparse = [sparse if of_model else None for of_model in mostly_zeros]
+        self._memory = _memory(step, weights, self._batch_size, dense=not all(mostly_zeros))
+        first, *others = (weight[0].numel() for weight in weights)
+        work = 3 * self._batch_size * (first * (MOSTLY if all(mostly_zeros) else 1) + sum(others))
         work += _WORK_OF_A_PARAMETER * step.parameters.data.shape[1] + _WORK_OF_A_BATCH
         n_drawn = self._batch_size * sum(weight.shape[1] for weight in weights[:-1]) if step.masks else 0
         self._rows_of_a_call = self._batch_size * max(1, int(min(_WORK_OF_A_CALL / work, _DRAWN / max(n_drawn, 1))))
-        self._memory = _memory(step, weights, self._batch_size)
         self._targets = [learner.samples.y.contiguous() for learner in learners]
         weight_of_rows = [learner.samples.weight for learner in learners]
         self._row_weights = [None if weight is None else weight.contiguous() for weight in weight_of_rows]
@@ -200,6 +210,11 @@ class CompiledPass:
 
     def __call__(self) -> Passed:
         """Update the parameters once per batch; of models that have stopped nothing changes."""
+        # Where threads share X, BLAS needs none: those that it has wait for work by keeping the cores busy.
+        with product_limit(1) if any(self._sparse) and torch.get_num_threads() > 1 else nullcontext():
+            return self._passed()
+
+    def _passed(self) -> Passed:
         sums, last, n_updates = [], [], self._solver.steps
         for k, (network, learner) in enumerate(zip(self._networks, self._learners, strict=True)):
             if learner.state.stopped:
@@ -247,7 +262,7 @@ class CompiledPass:
 
     def _model(self, k: int, X: _Rows, product: int) -> _Model:
         """Return model k; everything it has the address of belongs to the pass, its step or its learner."""
-        step, flat, memory = self._step, self._step.parameters, self._memory
+        step, flat, memory, sparse = self._step, self._step.parameters, self._memory, self._sparse[k]
         options, loss = self._solver.options[k], step.losses[k].in_c
         slots = [slot[k] for slot in self._solver.slots.values()]
         arrays = {
@@ -257,16 +272,16 @@ class CompiledPass:
             **memory.of_rows,
             "data": flat.data[k],
             "grad": flat.grad[k],
-            "decayed": flat.decayed,
+            "decayed": flat.decayed if sparse is None else sparse.decayed,
             "first_slot": slots[0],
             "second_slot": slots[-1],
         }
         return _Model(
-            product=product,
-            layers=_layers(step, k, memory), n_layers=len(memory.layers),
+            product=product, n_threads=1 if sparse is None else torch.get_num_threads(),
+            layers=_layers(step, k, memory, turned=sparse is not None), n_layers=len(memory.layers),
             activation=_ACTIVATIONS.index(step.activation), loss=_LOSSES.index(loss.name),
             solver=_SOLVERS.index(self._solver.name), nesterov=options.nesterovs_momentum,
-            X=X,
+            X=X, sparse=None if sparse is None else ctypes.pointer(sparse.struct),
             n_parameters=flat.data.shape[1], alpha=float(step.alpha[k]), label_smoothing=loss.label_smoothing,
             momentum=options.momentum, beta_1=options.beta_1, beta_2=options.beta_2, epsilon=options.epsilon,
             weight_decay=options.weight_decay,
@@ -275,7 +290,10 @@ class CompiledPass:
 
 
 class _OfLayer(NamedTuple):
-    """What a batch comes to in a layer (n_out, b), and the gradient there; the last two where there is dropout."""
+    """What a batch comes to in a layer, and the gradient there; the last two where there is dropout.
+
+    Each has (n_out, b) numbers, or (b, n_out) with rows of whole vectors behind a layer that reads entries.
+    """
 
     out: Tensor
     grad: Tensor
@@ -286,27 +304,31 @@ class _OfLayer(NamedTuple):
 class _Memory(NamedTuple):
     """What a batch of b rows is computed in; all models of a pass use the same."""
 
-    inputs: Tensor  # (b, n_in)
+    inputs: Tensor | None  # (b, n_in)
     of_rows: dict[str, Tensor]  # (b,) each
     layers: list[_OfLayer]
 
 
-def _memory(step: _PlainStep, weights: list[Tensor], n_rows: int) -> _Memory:
-    new = step.parameters.data.new_empty
-    n_drawn = n_rows if step.masks else 0
+def _memory(step: _PlainStep, weights: list[Tensor], n_rows: int, *, dense: bool) -> _Memory:
+    new, n_drawn = step.parameters.data.new_empty, n_rows if step.masks else 0
+    widths = [-(-weight.shape[1] // _LANES) * _LANES for weight in weights]
     return _Memory(
-        new(n_rows, weights[0].shape[2]),
+        new(n_rows, weights[0].shape[2]) if dense else None,
         {name: new(n_rows) for name in ("shares", "highest", "sums")},
-        [_OfLayer(*(new(weight.shape[1], n) for n in (n_rows, n_rows, n_drawn, n_drawn))) for weight in weights],
+        [_OfLayer(*(new(width * n) for n in (n_rows, n_rows, n_drawn, n_drawn))) for width in widths],
     )
 
 
-def _layers(step: _PlainStep, k: int, memory: _Memory) -> "ctypes.Array[_Layer]":
-    """Return the layers of model k."""
+def _layers(step: _PlainStep, k: int, memory: _Memory, *, turned: bool) -> "ctypes.Array[_Layer]":
+    """Return the layers of model k; with `turned`, the first one is (n_in, n_out), and its biases come after it."""
     data, grad = (step.parameters.views(of) for of in (step.parameters.data, step.parameters.grad))
     dropouts = [*step.masks.of_model(k), None]
     parts = zip(data[::2], data[1::2], grad[::2], grad[1::2], memory.layers, dropouts, strict=True)
-    return (_Layer * len(dropouts))(*(_layer(k, *of_layer) for of_layer in parts))
+    layers = (_Layer * len(dropouts))(*(_layer(k, *of_layer) for of_layer in parts))
+    if turned:
+        first, size = layers[0], data[0][k].numel() * data[0].itemsize
+        first.bias, first.bias_grad, first.bias_stride = first.weight + size, first.weight_grad + size, 1
+    return layers
 
 
 def _layer(

@@ -85,7 +85,7 @@ def compute_scope(work: int, device: torch.device, *, once: bool = False) -> Ite
         yield
         return
     n_threads = 1 if fits_one_thread(work, device) else None
-    with _thread_limit(n_threads), nullcontext() if once else _product_limit(n_threads), _flushed_denormals():
+    with _thread_limit(n_threads), nullcontext() if once else product_limit(n_threads), _flushed_denormals():
         yield
 
 
@@ -120,18 +120,20 @@ _products_limited: Any = None
 
 
 @contextmanager
-def _product_limit(n_threads: int | None) -> Iterator[None]:
+def product_limit(n_threads: int | None) -> Iterator[None]:
     """Compute matrix products of numpy and scipy with at most that many threads, or as many as torch has outside.
 
-    Of overlapping scopes the first one sets the number, and the last one restores it.
+    Scopes may overlap: the lowest number holds until the last of them ends, which restores the one before the first.
     """
     global _product_scopes, _products_limited
     with _thread_lock:
-        if _product_scopes == 0:
-            pools = _thread_pools().select(user_api="blas").lib_controllers
-            at_most = min([n_threads or _threads_outside, *(pool.num_threads for pool in pools)])
+        pools = _thread_pools().select(user_api="blas").lib_controllers
+        now = [pool.num_threads for pool in pools]
+        at_most = min([n_threads or _threads_outside, *now])
+        if _product_scopes == 0 or at_most < max(now):
             with _control_of_pools():
-                _products_limited = _thread_pools().limit(limits=at_most, user_api="blas")
+                limited = _thread_pools().limit(limits=at_most, user_api="blas")
+            _products_limited = limited if _product_scopes == 0 else _products_limited
         _product_scopes += 1
     try:
         yield

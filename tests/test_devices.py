@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sknn import LeNetClassifier, MLPTorchClassifier, MLPTorchRegressor, check_gradients
-from sknn._devices import _NO_SCOPE_WORK, _product_limit, compute_scope, resolve_device, resolve_precision
+from sknn._devices import _NO_SCOPE_WORK, compute_scope, product_limit, resolve_device, resolve_precision
 
 X, Y = load_digits(return_X_y=True)
 X = X[:300] / 16
@@ -132,9 +132,9 @@ def test_small_products_of_numpy_take_one_thread_until_the_last_scope_ends():
         with compute_scope(SMALL, CPU):
             assert product_threads() == {1}
         assert product_threads() == outside
-        first = _product_limit(1)
+        first = product_limit(1)
         first.__enter__()
-        with _product_limit(1):
+        with product_limit(1):
             first.__exit__(None, None, None)  # as where two Python threads fit at once
             assert product_threads() == {1}
         assert product_threads() == outside

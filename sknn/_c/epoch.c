@@ -5,65 +5,10 @@
  * columns, (n, b), as in _small.py. Matrix products are those of the BLAS in scipy. _compiled.py fills `Layer`,
  * `Rows` and `Model`, field by field.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <tgmath.h>
-
-#ifdef DOUBLE
-typedef double real;
-typedef uint64_t bits;
-#else
-typedef float real;
-typedef uint32_t bits;
-#endif
-
-/* The loops are compiled for several CPUs; the loader takes the fastest that this one has. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && __GNUC__ >= 12
-#define EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define EACH_CPU
-#endif
-
-#define LANES 16 /* numbers that are summed side by side; parameters end in zeros up to as many */
-
-enum { IDENTITY, RELU, LOGISTIC, TANH };
-enum { SOFTMAX_LOG_LOSS, LOGISTIC_LOG_LOSS, SQUARED_ERROR };
-enum { SGD, ADAM, ADAMW };
-enum { BYTES, SINGLES, DOUBLES };
-
-typedef void matrix_product(char *, char *, int *, int *, int *, real *, real *, int *, real *, int *, real *, real *,
-                            int *);
-
-typedef struct {
-    int64_t n_in, n_out;
-    int64_t stride, bias_stride; /* from a row of the weights to the next, and from a bias to the next */
-    real *weight, *bias, *weight_grad, *bias_grad;
-    real *out, *grad;            /* (n_out, b): what the layer makes of a batch, and the gradient there */
-    real *mask, *dropped;        /* (n_out, b): of dropout, and `out` times that; else NULL, and `out` */
-    double factor;               /* of elements that are kept */
-    int64_t lowest_kept;         /* of the random numbers of 16 bits */
-} Layer;
-
-typedef struct {
-    const void *values; /* of an array, with its strides; or of a CSR matrix, with its indices and row starts */
-    const void *indices, *starts;
-    int64_t kind, row_stride, stride, wide_indices;
-} Rows;
-
-typedef struct {
-    matrix_product *product;
-    int64_t n_layers, activation, loss, solver, n_parameters, nesterov;
-    double label_smoothing, alpha, momentum, beta_1, beta_2, epsilon, weight_decay;
-    const Layer *layers;
-    Rows X;                                       /* (n, n_in) */
-    const void *y;                                /* (n, 1) indices for a softmax, else (n, n_out) numbers */
-    const real *weight;                           /* (n,) of the rows, or NULL */
-    real *inputs, *shares, *highest, *sums;       /* (b, n_in), and (b,) each */
-    real *data, *grad, *first_slot, *second_slot; /* (n_parameters,) each */
-    const real *decayed;                          /* 1 for parameters that the penalty applies to, else 0 */
-    const int16_t *random;                        /* of each batch, each layer with dropout: (b, n_out), up to fours */
-} Model;
+#include "model.h"
+#include "team.h"
+#include "update.h"
+#include "sparse.h"
 
 /* Tells a library that was made of another state of this file. */
 uint32_t source(void) { return SOURCE; }
@@ -128,10 +73,6 @@ static void multiply(const Model *model, int m, int n, int k, const real *A, cha
                    &stride_C);
 }
 
-static inline int64_t index_at(const void *indices, int64_t wide, int64_t i) {
-    return wide ? ((const int64_t *)indices)[i] : ((const int32_t *)indices)[i];
-}
-
 #define GATHER(type)                                                                                                   \
     for (int64_t j = 0; j < b; j++, to += n_in)                                                                        \
         if (X->starts) {                                                                                               \
@@ -157,7 +98,7 @@ EACH_CPU static void gather(const Model *model, const int64_t *rows, int64_t b) 
 }
 
 /* Fill `shares` with what the loss of each row is multiplied by, and return the weight of all rows. */
-static double share_out(const Model *model, const int64_t *rows, int64_t b) {
+static double weigh(const Model *model, const int64_t *rows, int64_t b) {
     double total = 0;
     for (int64_t j = 0; j < b; j++)
         total += model->weight ? model->weight[rows[j]] : 1;
@@ -184,10 +125,10 @@ EACH_CPU static void add_bias_and_activate(int64_t activation, const real *biase
     }
 }
 
-EACH_CPU static void activate_backward(int64_t activation, const Layer *layer, int64_t b) {
+EACH_CPU static void activate_backward(int64_t activation, const Layer *layer, int64_t b, int64_t row_stride) {
     const real *out = layer->out, *mask = layer->mask;
     real *grad = layer->grad;
-    int64_t n = layer->n_out * b;
+    int64_t n = b * (row_stride ? row_stride : layer->n_out);
     for (int64_t i = 0; mask && i < n; i++)
         grad[i] *= mask[i];
     switch (activation) {
@@ -286,84 +227,63 @@ static double loss_and_gradient(const Model *model, const int64_t *rows, int64_t
     }
 }
 
-EACH_CPU static void drop(const Layer *layer, int64_t b, const int16_t *random) {
-    int64_t n = layer->n_out;
+EACH_CPU static void drop(const Layer *layer, int64_t b, const int16_t *random, int64_t row_stride) {
+    int64_t n = layer->n_out, to_row = row_stride ? row_stride : 1, to_unit = row_stride ? 1 : b;
     for (int64_t j = 0; j < b; j++)
         for (int64_t i = 0; i < n; i++)
-            layer->mask[i * b + j] = random[j * n + i] < layer->lowest_kept ? 0 : layer->factor;
-    for (int64_t i = 0; i < n * b; i++)
+            layer->mask[i * to_unit + j * to_row] = random[j * n + i] < layer->lowest_kept ? 0 : layer->factor;
+    for (int64_t i = 0; i < b * (row_stride ? row_stride : n); i++)
         layer->dropped[i] = layer->out[i] * layer->mask[i];
 }
 
+/* Return how far the rows of the inputs of layer l are apart if they are (b, n_in), as those of the first one; else 0. */
+static int64_t row_stride(const Model *model, int64_t l) {
+    int64_t n_in = model->layers[l].n_in;
+    return l == 0 ? n_in : l == 1 && model->sparse ? up_to_lanes(n_in) : 0;
+}
+
 /* Return where the random numbers of the next batch are. */
-static const int16_t *forward(const Model *model, int64_t b, const int16_t *random) {
+static const int16_t *forward(const Model *model, Team *team, const int64_t *rows, int64_t b, const int16_t *random) {
     for (int64_t l = 0; l < model->n_layers; l++) {
         const Layer *layer = model->layers + l;
-        const real *inputs = l ? layer[-1].dropped : model->inputs;
-        multiply(model, layer->n_out, b, layer->n_in, layer->weight, 'N', layer->stride, inputs, l ? 'N' : 'T',
-                 l ? b : layer->n_in, layer->out, b);
-        add_bias_and_activate(l + 1 < model->n_layers ? model->activation : IDENTITY, layer->bias, layer->bias_stride,
-                              layer->n_out, b, layer->out);
+        int64_t activation = l + 1 < model->n_layers ? model->activation : IDENTITY, n = layer->n_out;
+        int64_t stride = row_stride(model, l), made = l || !model->sparse ? 0 : up_to_lanes(n);
+        if (made) {
+            const real none = 0; /* the biases are in */
+            share_out(team, sparse_forward, &(SparseTask){.model = model, .rows = rows, .b = b});
+            add_bias_and_activate(activation, &none, 0, 1, made * b, layer->out);
+        } else {
+            multiply(model, n, b, layer->n_in, layer->weight, 'N', layer->stride, l ? layer[-1].dropped : model->inputs,
+                     stride ? 'T' : 'N', stride ? stride : b, layer->out, b);
+            add_bias_and_activate(activation, layer->bias, layer->bias_stride, n, b, layer->out);
+        }
         if (layer->mask) {
-            drop(layer, b, random);
-            random += (layer->n_out * b + 3) / 4 * 4;
+            drop(layer, b, random, made);
+            random += (n * b + 3) / 4 * 4;
         }
     }
     return random;
 }
 
-static void backward(const Model *model, int64_t b) {
+/* Set the gradient, that of the first layer aside where X is mostly zeros, and return that of its scores. */
+static const real *backward(const Model *model, int64_t b) {
     const real *grad = model->layers[model->n_layers - 1].out;
-    for (int64_t l = model->n_layers - 1; l >= 0; l--) {
+    for (int64_t l = model->n_layers - 1; l >= (model->sparse != NULL); l--) {
         const Layer *layer = model->layers + l, *before = l ? layer - 1 : NULL;
-        const real *inputs = l ? before->dropped : model->inputs;
-        multiply(model, layer->n_out, layer->n_in, b, grad, 'N', b, inputs, l ? 'T' : 'N', l ? b : layer->n_in,
-                 layer->weight_grad, layer->stride);
-        sum_rows(grad, layer->n_out, b, layer->bias_grad, layer->bias_stride);
-        if (l) {
-            multiply(model, layer->n_in, b, layer->n_out, layer->weight, 'T', layer->stride, grad, 'N', b, before->grad,
-                     b);
-            activate_backward(model->activation, before, b);
-            grad = before->grad;
-        }
-    }
-}
-
-/* Move the parameters after update number `n_updates` - 1, and return the penalty: its gradient, its value, the decay of
- * "adamw" and the rule in one reading of them all. */
-EACH_CPU static double update(const Model *model, real rate, real alpha, double n_updates) {
-    real *restrict data = model->data, *restrict first_slot = model->first_slot, *restrict square = model->second_slot;
-    const real *restrict grad = model->grad, *restrict decayed = model->decayed;
-    real momentum = model->momentum, shrinkage = rate * model->weight_decay, lanes[LANES] = {0};
-    real beta_1 = model->beta_1, beta_2 = model->beta_2, rest_1 = 1 - model->beta_1, rest_2 = 1 - model->beta_2;
-    double root = sqrt(1 - pow(model->beta_2, n_updates)), sum = 0;
-    real corrected = rate / (1 - pow(model->beta_1, n_updates)), divisor = root;
-    /* As in scikit-learn, "adam" adds epsilon before the second moment is corrected for its bias. */
-    real epsilon = model->solver == ADAM ? model->epsilon / root : model->epsilon;
-    for (int64_t first = 0; first < model->n_parameters; first += LANES) {
-        real slopes[LANES];
-        for (int64_t l = 0, i = first; l < LANES; l++, i++) {
-            real penalty = alpha * decayed[i] * data[i];
-            slopes[l] = grad[i] + penalty;
-            lanes[l] += penalty * data[i];
-            data[i] -= shrinkage * decayed[i] * data[i];
-        }
-        if (model->solver == SGD)
-            for (int64_t l = 0, i = first; l < LANES; l++, i++) {
-                real step = rate * slopes[l], moved = momentum * first_slot[i] + step;
-                first_slot[i] = momentum ? moved : 0;
-                data[i] -= model->nesterov ? step + momentum * moved : moved;
-            }
+        int64_t n_out = layer->n_out, n_in = layer->n_in, stride = row_stride(model, l);
+        multiply(model, n_out, n_in, b, grad, 'N', b, l ? before->dropped : model->inputs, stride ? 'N' : 'T',
+                 stride ? stride : b, layer->weight_grad, layer->stride);
+        sum_rows(grad, n_out, b, layer->bias_grad, layer->bias_stride);
+        if (!l)
+            break;
+        if (stride)
+            multiply(model, b, n_in, n_out, grad, 'T', b, layer->weight, 'N', layer->stride, before->grad, stride);
         else
-            for (int64_t l = 0, i = first; l < LANES; l++, i++) {
-                first_slot[i] = beta_1 * first_slot[i] + rest_1 * slopes[l];
-                square[i] = beta_2 * square[i] + rest_2 * slopes[l] * slopes[l];
-                data[i] -= corrected * first_slot[i] / (sqrt(square[i]) / divisor + epsilon);
-            }
+            multiply(model, n_in, b, n_out, layer->weight, 'T', layer->stride, grad, 'N', b, before->grad, b);
+        activate_backward(model->activation, before, b, stride);
+        grad = before->grad;
     }
-    for (int l = 0; l < LANES; l++)
-        sum += lanes[l];
-    return sum / 2;
+    return grad;
 }
 
 /* Train on those rows, batch by batch, after `n_updates` updates; return the sum of each batch's objective times its
@@ -372,15 +292,23 @@ double run_batches(const Model *model, const int64_t *rows, int64_t n_rows, int6
                    int64_t n_updates) {
     const int16_t *random = model->random;
     double sum = 0;
+    Team team;
+    start_team(&team, model->n_threads);
+    if (model->sparse)
+        turn_first_layer(model, 0);
     for (int64_t start = 0; start < n_rows; start += batch_size, rows += batch_size) {
         int64_t b = n_rows - start < batch_size ? n_rows - start : batch_size;
-        double total = share_out(model, rows, b), rate = *rates++;
-        gather(model, rows, b);
-        random = forward(model, b, random);
+        Update by = {*rates++, model->alpha / weigh(model, rows, b), ++n_updates};
+        if (!model->sparse)
+            gather(model, rows, b);
+        random = forward(model, &team, rows, b, random);
         double loss = loss_and_gradient(model, rows, b, model->layers + model->n_layers - 1);
-        backward(model, b);
-        loss += update(model, rate, model->alpha / total, ++n_updates);
+        const real *grad = backward(model, b);
+        loss += model->sparse ? sparse_update(model, &team, b, grad, by) : update(model, by, 0, model->n_parameters);
         sum += loss * b;
     }
+    if (model->sparse)
+        turn_first_layer(model, 1);
+    end_team(&team);
     return sum;
 }
