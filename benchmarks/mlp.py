@@ -25,7 +25,7 @@ from sklearn.preprocessing import scale
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from sknn import MLPTorchClassifier, _compiled
+from sknn import MLPTorchClassifier, _library
 from sknn.datasets import fetch_mnist
 
 THREADS, N_TRIALS = (1, 2), 2
@@ -106,7 +106,7 @@ class NotCompiled:
         self.estimator, self.score = estimator, estimator.score
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> "NotCompiled":
-        with patch.object(_compiled, "_library", lambda dtype: None):
+        with patch.object(_library, "library", lambda dtype: None):
             self.estimator.fit(X, y)
         return self
 

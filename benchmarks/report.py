@@ -10,7 +10,7 @@ import numpy as np
 import sklearn
 import torch
 
-from sknn._compiled import is_compiled
+from sknn._library import is_compiled
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 

@@ -5,7 +5,6 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-import torch
 from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import check_array
@@ -18,7 +17,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from sknn._fitting import all_or_nothing
 from sknn._hyperparameters import is_stochastic
 from sknn._input import to_host
-from sknn._losses import LINKS, LOG_LINKS, Loss, make_loss
+from sknn._links import LINKS, LOG_LINKS
+from sknn._losses import Loss, make_loss
 from sknn._targets import ClassTargets, label_type
 
 
@@ -167,8 +167,8 @@ class ClassifierEstimatorMixin(ClassifierMixin):
         ndarray of shape (n_samples,) or (n_samples, n_columns)
             The labels in the type of y; a CSR matrix where y was a sparse label indicator.
         """
-        check_is_fitted(self)
-        return self._targets.decode(self._raw_scores(X).cpu().numpy())
+        raw = self._raw_scores(X)
+        return self._targets.decode(raw)
 
     def predict_proba(self, X: Any) -> Any:
         """Predict the probabilities of the classes.
@@ -202,17 +202,15 @@ class ClassifierEstimatorMixin(ClassifierMixin):
         return self._probabilities(X, LOG_LINKS)
 
     def _probabilities(self, X: Any, links: dict[str, Any]) -> Any:
-        check_is_fitted(self)
         raw = self._raw_scores(X)
         targets: ClassTargets = self._targets
         link = links[targets.link]
         if targets.kind == "binary":
             one_class = len(targets.classes[0]) == 1
-            parts = [raw.new_full(raw.shape, np.inf)] if one_class else [-raw, raw]
-            return link(torch.cat(parts, dim=1)).cpu().numpy()
+            return link(np.full_like(raw, np.inf) if one_class else np.concatenate([-raw, raw], axis=1))
         if targets.kind == "multioutput":
-            return [link(block).cpu().numpy() for block in raw.split(targets.blocks, dim=1)]
-        return link(raw).cpu().numpy()
+            return [link(block) for block in targets.split(raw)]
+        return link(raw)
 
     def decision_function(self, X: Any) -> Any:
         """Compute the raw scores: the log-odds of logistic outputs, the inputs of softmax ones.
@@ -228,11 +226,9 @@ class ClassifierEstimatorMixin(ClassifierMixin):
             One score a row for two classes, above zero where `classes_[1]` is predicted; one for each
             class or label otherwise; a list with an array for each of several columns of classes.
         """
-        check_is_fitted(self)
         raw = self._raw_scores(X)
         if self._targets.kind == "multioutput":
-            return [block.cpu().numpy() for block in raw.split(self._targets.blocks, dim=1)]
-        raw = raw.cpu().numpy()
+            return self._targets.split(raw)
         return raw.ravel() if self._targets.kind == "binary" else raw
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

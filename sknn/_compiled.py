@@ -1,38 +1,31 @@
-"""The pass of plain multi-layer perceptrons in C (`_c/epoch.c`), where it was compiled when sknn was installed."""
+"""The pass of plain multi-layer perceptrons in C."""
 
 import ctypes
-import functools
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
 import torch
-from scipy.linalg import cython_blas
 from torch import Tensor
 
-from sknn._activations import ACTIVATIONS
+from sknn import _library
 from sknn._batches import Passed
 from sknn._devices import product_limit
 from sknn._dropout import LEVELS, n_dropped, random_numbers
 from sknn._fused import FusedMLPStep
 from sknn._learner import Learner, Shuffled
-from sknn._samples import Samples, batch_bounds
+from sknn._library import ACTIVATIONS_IN_C, LANES, Layer, Library, Model, Rows, rows_of
+from sknn._samples import batch_bounds
 from sknn._small import SmallMLPStep
 from sknn._solvers import SCHEDULES, Solver, SolverOptions, scheduled
-from sknn._sparse import MOSTLY, Sparse, is_mostly_zeros, sparse_memory
+from sknn._sparse import MOSTLY, SparseMemory, is_mostly_zeros, sparse_memory
 from sknn._steps import Step
 from sknn.modules import Dropout
 
 # The places of these are their numbers in C.
-_ACTIVATIONS = [ACTIVATIONS[name] for name in ("identity", "relu", "logistic", "tanh")]
 _LOSSES = ["softmax_log_loss", "logistic_log_loss", "squared_error"]
 _SOLVERS = ["sgd", "adam", "adamw"]
-_KINDS_OF_X = [np.dtype(kind) for kind in ("uint8", "float32", "float64")]
-_INDICES = [np.dtype(kind) for kind in ("int32", "int64")]
 
 # Work of one call, in multiply-adds: some tenths of a second, as Python waits for its end before it stops at Ctrl-C. An
 # update takes as long as 100 for each parameter, and what goes on around the products of a batch as 50,000.
@@ -42,81 +35,7 @@ _WORK_OF_A_PARAMETER, _WORK_OF_A_BATCH = 100, 50_000
 # Random numbers that are drawn for one call at most: some megabytes.
 _DRAWN = 2**21
 
-# As in C: numbers that a row of whole vectors is a multiple of.
-_LANES = 16
-
 _PlainStep = SmallMLPStep | FusedMLPStep
-
-
-def _fields(of: Any, names: str) -> list[tuple[str, Any]]:
-    return [(name, of) for name in names.split()]
-
-
-class _Layer(ctypes.Structure):
-    _fields_ = [
-        *_fields(ctypes.c_int64, "n_in n_out stride bias_stride"),
-        *_fields(ctypes.c_void_p, "weight bias weight_grad bias_grad out grad mask dropped"),
-        ("factor", ctypes.c_double),
-        ("lowest_kept", ctypes.c_int64),
-    ]
-
-
-class _Rows(ctypes.Structure):
-    _fields_ = [
-        *_fields(ctypes.c_void_p, "values indices starts"),
-        *_fields(ctypes.c_int64, "kind row_stride stride wide_indices"),
-    ]
-
-
-class _Model(ctypes.Structure):
-    _fields_ = [
-        ("product", ctypes.c_void_p),
-        *_fields(ctypes.c_int64, "n_threads n_layers activation loss solver n_parameters nesterov"),
-        *_fields(ctypes.c_double, "label_smoothing alpha momentum beta_1 beta_2 epsilon weight_decay"),
-        ("layers", ctypes.POINTER(_Layer)),
-        ("X", _Rows),
-        *_fields(ctypes.c_void_p, "y weight inputs shares highest sums data grad first_slot second_slot"),
-        *_fields(ctypes.c_void_p, "decayed random"),
-        ("sparse", ctypes.POINTER(Sparse)),
-    ]
-
-
-class _Library(NamedTuple):
-    """What there is for one dtype: the function of `_c/epoch.c` and the address of BLAS's product."""
-
-    run_batches: Callable[..., float]
-    product: int
-
-
-@functools.cache
-def _library(dtype: torch.dtype) -> _Library | None:
-    """Return what computes in that dtype, or None where nothing was compiled for it or for these sources."""
-    folder = Path(__file__).with_name("_c")
-    name, product = {torch.float32: ("float", "sgemm"), torch.float64: ("double", "dgemm")}[dtype]
-    try:
-        library = ctypes.CDLL(str(folder / f"epoch_{name}.so"))
-        library.source.restype = ctypes.c_uint32
-    except (OSError, AttributeError):
-        return None
-    capsule, python = cython_blas.__pyx_capi__[product], ctypes.pythonapi
-    name_of = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", python))
-    address_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
-    signature = name_of(capsule)
-    # Some builds of scipy count in integers of 64 bits.
-    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.[ch]")))
-    if library.source() != zlib.crc32(sources) or not signature.startswith(b"void (char *, char *, int *"):
-        return None
-    run_batches = library.run_batches
-    run_batches.restype = ctypes.c_double
-    run_batches.argtypes = [
-        ctypes.POINTER(_Model), ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64,
-    ]  # fmt: skip
-    return _Library(run_batches, address_of(capsule, signature))
-
-
-def is_compiled() -> bool:
-    """Return whether the pass in C is there."""
-    return _library(torch.float32) is not None and _library(torch.float64) is not None
 
 
 def compiled_pass(
@@ -126,43 +45,18 @@ def compiled_pass(
     if (
         isinstance(step, _PlainStep)
         and step.parameters.data.device.type == "cpu"
-        and step.activation in _ACTIVATIONS
+        and step.activation in ACTIVATIONS_IN_C
         and all(loss.in_c.name in _LOSSES for loss in step.losses)
         and solver.name in _SOLVERS
         and all(len({dropout.generator for dropout in _dropouts(step, k)}) <= 1 for k in range(len(learners)))
         and learners[0].recipe.max_grad_norm == np.inf
+        and not any(learner.samples.may_cancel for learner in learners)
     ):
-        library = _library(step.parameters.data.dtype)
-        X = [rows for rows in (_rows(learner.samples) for learner in learners) if rows is not None]
+        library = _library.library(step.parameters.data.dtype)
+        X = [rows for rows in (rows_of(learner.samples.X.source) for learner in learners) if rows is not None]
         if library is not None and len(X) == len(learners):
             return CompiledPass(library, step, solver, learners, orders, X)
     return None
-
-
-def _rows(samples: Samples) -> _Rows | None:
-    """Return X as C reads it, or None where it cannot."""
-    X: Any = samples.X.source
-    sparse = scipy.sparse.issparse(X)
-    values = X.data if sparse else X
-    if samples.may_cancel or values is None or values.dtype not in _KINDS_OF_X or not values.flags.aligned:
-        return None
-    if any(step % values.itemsize for step in values.strides):
-        return None
-    if sparse and not _is_simple(X):
-        return None
-    rows = _Rows(values=values.ctypes.data, kind=_KINDS_OF_X.index(values.dtype))
-    if sparse:
-        rows.indices, rows.starts = X.indices.ctypes.data, X.indptr.ctypes.data
-        rows.wide_indices = X.indices.itemsize == 8
-    else:
-        rows.row_stride, rows.stride = (step // values.itemsize for step in values.strides)
-    return rows
-
-
-def _is_simple(X: Any) -> bool:
-    """Return whether the arrays of a CSR matrix lie as those that scipy makes."""
-    arrays = X.data, X.indices, X.indptr
-    return all(array.flags.c_contiguous for array in arrays) and X.indices.dtype == X.indptr.dtype in _INDICES
 
 
 def _dropouts(step: _PlainStep, k: int) -> list[Dropout]:
@@ -172,7 +66,7 @@ def _dropouts(step: _PlainStep, k: int) -> list[Dropout]:
 class _Network(NamedTuple):
     """One of K models in C, and the memory where it finds the rows and the rates of an epoch."""
 
-    model: _Model
+    model: Model
     rows: np.ndarray
     rates: np.ndarray
     addresses: tuple[int, int]
@@ -185,28 +79,41 @@ class CompiledPass:
     """The pass of plain networks on the CPU: one model after the other, each from batch to batch without Python."""
 
     def __init__(
-        self, library: _Library, step: _PlainStep, solver: Solver, learners: Sequence[Learner],
-        orders: Sequence[Shuffled], X: Sequence[_Rows],
+        self, library: Library, step: _PlainStep, solver: Solver, learners: Sequence[Learner],
+        orders: Sequence[Shuffled], X: Sequence[Rows],
     ) -> None:  # fmt: skip
         recipe, n_rows = learners[0].recipe, len(learners[0].rows)
         self._step, self._solver, self._learners, self._orders = step, solver, learners, orders
         self._batch_size, self._n_batches = min(recipe.batch_size, n_rows), len(batch_bounds(n_rows, recipe.batch_size))
         weights = step.parameters.views(step.parameters.data)[::2]
-        n_units = weights[0].shape[1] if len(weights) > 1 else 0
-        mostly_zeros = [is_mostly_zeros(learner, n_units) for learner in learners]
-        sparse = sparse_memory(learners, step.parameters, self._batch_size) if any(mostly_zeros) else None
-        self._sparse = [sparse if of_model else None for of_model in mostly_zeros]
-        self._memory = _memory(step, weights, self._batch_size, dense=not all(mostly_zeros))
+        self._sparse = self._sparse_memories(weights)
+        self._memory = _memory(step, weights, self._batch_size, dense=None in self._sparse)
         first, *others = (weight[0].numel() for weight in weights)
-        work = 3 * self._batch_size * (first * (MOSTLY if all(mostly_zeros) else 1) + sum(others))
+        work = 3 * self._batch_size * (first * (1 if None in self._sparse else MOSTLY) + sum(others))
         work += _WORK_OF_A_PARAMETER * step.parameters.data.shape[1] + _WORK_OF_A_BATCH
         n_drawn = self._batch_size * sum(weight.shape[1] for weight in weights[:-1]) if step.masks else 0
         self._rows_of_a_call = self._batch_size * max(1, int(min(_WORK_OF_A_CALL / work, _DRAWN / max(n_drawn, 1))))
+        n_first = first + weights[0].shape[1]  # with the biases, which come last where the layer is turned
+        decayed = step.parameters.decayed
+        self._turned_decayed = torch.cat([decayed[:n_first].sort(descending=True).values, decayed[n_first:]])
         self._targets = [learner.samples.y.contiguous() for learner in learners]
         weight_of_rows = [learner.samples.weight for learner in learners]
         self._row_weights = [None if weight is None else weight.contiguous() for weight in weight_of_rows]
         self._run_batches = library.run_batches
         self._networks = [self._network(k, self._model(k, X[k], library.product)) for k in range(len(learners))]
+
+    def _sparse_memories(self, weights: Sequence[Tensor]) -> list[SparseMemory | None]:
+        """Return the memory for entries, the same one for all models that read X so, and None for the others."""
+        n_units = weights[0].shape[1] if len(weights) > 1 else 0
+        X = [learner.samples.X.source for learner in self._learners]
+        mostly_zeros = [
+            is_mostly_zeros(X_of_model, learner.rows, n_units, self._batch_size)
+            for X_of_model, learner in zip(X, self._learners, strict=True)
+        ]
+        if not any(mostly_zeros):
+            return [None] * len(X)
+        memory = sparse_memory(X, self._batch_size, n_units, weights[0].dtype)
+        return [memory if of_model else None for of_model in mostly_zeros]
 
     def __call__(self) -> Passed:
         """Update the parameters once per batch; of models that have stopped nothing changes."""
@@ -254,13 +161,13 @@ class CompiledPass:
         batches = [stop - start for start, stop in batch_bounds(n_rows, self._batch_size)]
         return random_numbers([b * width for b in batches for width in network.widths], network.generator)
 
-    def _network(self, k: int, model: _Model) -> _Network:
+    def _network(self, k: int, model: Model) -> _Network:
         rows, rates = np.empty(len(self._learners[0].rows), np.int64), np.empty(self._n_batches)
         widths = [layer.n_out for layer in model.layers[: model.n_layers] if layer.mask]
         generator = next((dropout.generator for dropout in _dropouts(self._step, k)), None)
         return _Network(model, rows, rates, (rows.ctypes.data, rates.ctypes.data), widths, generator)
 
-    def _model(self, k: int, X: _Rows, product: int) -> _Model:
+    def _model(self, k: int, X: Rows, product: int) -> Model:
         """Return model k; everything it has the address of belongs to the pass, its step or its learner."""
         step, flat, memory, sparse = self._step, self._step.parameters, self._memory, self._sparse[k]
         options, loss = self._solver.options[k], step.losses[k].in_c
@@ -272,14 +179,14 @@ class CompiledPass:
             **memory.of_rows,
             "data": flat.data[k],
             "grad": flat.grad[k],
-            "decayed": flat.decayed if sparse is None else sparse.decayed,
+            "decayed": flat.decayed if sparse is None else self._turned_decayed,
             "first_slot": slots[0],
             "second_slot": slots[-1],
         }
-        return _Model(
+        return Model(
             product=product, n_threads=1 if sparse is None else torch.get_num_threads(),
             layers=_layers(step, k, memory, turned=sparse is not None), n_layers=len(memory.layers),
-            activation=_ACTIVATIONS.index(step.activation), loss=_LOSSES.index(loss.name),
+            activation=ACTIVATIONS_IN_C.index(step.activation), loss=_LOSSES.index(loss.name),
             solver=_SOLVERS.index(self._solver.name), nesterov=options.nesterovs_momentum,
             X=X, sparse=None if sparse is None else ctypes.pointer(sparse.struct),
             n_parameters=flat.data.shape[1], alpha=float(step.alpha[k]), label_smoothing=loss.label_smoothing,
@@ -311,7 +218,7 @@ class _Memory(NamedTuple):
 
 def _memory(step: _PlainStep, weights: list[Tensor], n_rows: int, *, dense: bool) -> _Memory:
     new, n_drawn = step.parameters.data.new_empty, n_rows if step.masks else 0
-    widths = [-(-weight.shape[1] // _LANES) * _LANES for weight in weights]
+    widths = [-(-weight.shape[1] // LANES) * LANES for weight in weights]
     return _Memory(
         new(n_rows, weights[0].shape[2]) if dense else None,
         {name: new(n_rows) for name in ("shares", "highest", "sums")},
@@ -319,12 +226,12 @@ def _memory(step: _PlainStep, weights: list[Tensor], n_rows: int, *, dense: bool
     )
 
 
-def _layers(step: _PlainStep, k: int, memory: _Memory, *, turned: bool) -> "ctypes.Array[_Layer]":
+def _layers(step: _PlainStep, k: int, memory: _Memory, *, turned: bool) -> "ctypes.Array[Layer]":
     """Return the layers of model k; with `turned`, the first one is (n_in, n_out), and its biases come after it."""
     data, grad = (step.parameters.views(of) for of in (step.parameters.data, step.parameters.grad))
     dropouts = [*step.masks.of_model(k), None]
     parts = zip(data[::2], data[1::2], grad[::2], grad[1::2], memory.layers, dropouts, strict=True)
-    layers = (_Layer * len(dropouts))(*(_layer(k, *of_layer) for of_layer in parts))
+    layers = (Layer * len(dropouts))(*(_layer(k, *of_layer) for of_layer in parts))
     if turned:
         first, size = layers[0], data[0][k].numel() * data[0].itemsize
         first.bias, first.bias_grad, first.bias_stride = first.weight + size, first.weight_grad + size, 1
@@ -334,9 +241,9 @@ def _layers(step: _PlainStep, k: int, memory: _Memory, *, turned: bool) -> "ctyp
 def _layer(
     k: int, weight: Tensor, bias: Tensor, weight_grad: Tensor, bias_grad: Tensor, memory: _OfLayer,
     dropout: Dropout | None,
-) -> _Layer:  # fmt: skip
+) -> Layer:  # fmt: skip
     n_levels = 0 if dropout is None else n_dropped(dropout.p)
-    return _Layer(
+    return Layer(
         n_in=weight.shape[2], n_out=weight.shape[1], stride=weight.stride(1), bias_stride=bias.stride(1),
         weight=weight[k].data_ptr(), bias=bias[k].data_ptr(), weight_grad=weight_grad[k].data_ptr(),
         bias_grad=bias_grad[k].data_ptr(), out=memory.out.data_ptr(), grad=memory.grad.data_ptr(),

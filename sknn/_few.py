@@ -1,40 +1,63 @@
-"""Raw scores of a few rows by numpy: where there is so little to compute, torch's modules are mostly calls."""
+"""Raw scores of so many rows as one pass reads, by numpy: there torch's modules are mostly calls."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 import torch
-from torch import Tensor, nn
+from scipy.special import expit
+from torch import nn
 
 from sknn._activations import ACTIVATIONS
+from sknn._samples import pass_size
 from sknn.modules import MLP, Dropout, Linear
 
-_FEW = 8
-_FUNCTIONS = {activation.module for activation in ACTIVATIONS.values()}
+# Those of scikit-learn's kind, which write to their argument; the others are left to torch.
+_FUNCTIONS: dict[type[nn.Module], Callable[[np.ndarray], np.ndarray] | None] = {
+    **{activation.module: None for activation in ACTIVATIONS.values()},
+    nn.Identity: lambda z: z,
+    nn.ReLU: lambda z: np.maximum(z, 0, out=z),
+    nn.Sigmoid: lambda z: expit(z, out=z),
+    nn.Tanh: lambda z: np.tanh(z, out=z),
+}
 
 
-def few_scores(module: Any, X: Any, device: torch.device) -> Tensor | None:
-    """Return the raw scores (n, c) of at most eight rows X, or None for more rows and for all but plain networks."""
-    if type(module) is not MLP or type(X) is not np.ndarray or len(X) > _FEW or device.type != "cpu":
+@np.errstate(all="ignore")  # as torch does
+def few_scores(module: Any, X: Any, device: torch.device) -> np.ndarray | None:
+    """Return the raw scores (n, c) of rows X, or None for more rows and for all but plain networks."""
+    if type(module) is not MLP or device.type != "cpu" or X.shape[0] > pass_size(X.shape[0], X.shape[1]):
         return None
-    if type(module.layers) is not nn.Sequential or module.training or _is_hooked(module) or _is_hooked(module.layers):
+    layers: Any = module.layers
+    if type(layers) is not nn.Sequential or module.training or _is_hooked(module) or _is_hooked(layers):
         return None
-    layers: list[Any] = list(module.layers)
-    for part in layers:
-        kind = type(part)
+    values = None
+    for part in layers._modules.values():
+        kind: Any = type(part)
         if _is_hooked(part):
             return None
-        if kind is Linear and part.bias is not None and part.weight.dtype == _DTYPES.get(X.dtype):
-            X = X @ part.weight.detach().numpy().T + part.bias.detach().numpy()
-        elif kind in _FUNCTIONS:
-            X = part(torch.from_numpy(X)).numpy()
+        if kind is Linear:
+            weight, bias = (None if of is None else of.data.numpy() for of in part._parameters.values())
+            if values is None and weight is not None:
+                values = _values(X, weight.dtype)
+            if values is None or weight is None or bias is None or weight.dtype != values.dtype:
+                return None
+            values = values @ weight.T
+            values += bias
+        elif kind in _FUNCTIONS and values is not None:
+            function = _FUNCTIONS[kind]
+            values = function(values) if function else part(torch.from_numpy(values)).numpy()
         elif kind is not Dropout or part.training:
             return None
-    return torch.from_numpy(X)
+    return values
 
 
-_DTYPES = {np.dtype("float32"): torch.float32, np.dtype("float64"): torch.float64}
+def _values(X: Any, dtype: np.dtype) -> np.ndarray | None:
+    """Return rows X as products of that dtype read them, or None where their numbers may not fit in it."""
+    if not np.can_cast(X.dtype, dtype):
+        return None
+    return np.asarray(X.toarray() if scipy.sparse.issparse(X) else X, dtype=dtype, order="C")
 
 
-def _is_hooked(part: nn.Module) -> bool:
+def _is_hooked(part: Any) -> bool:
     return bool(part._forward_hooks or part._forward_pre_hooks)

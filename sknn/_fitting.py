@@ -20,10 +20,12 @@ from sknn._images import Augment
 from sknn._input import check_weight_sum
 from sknn._lbfgs import minimize_lbfgs
 from sknn._learner import Learner, Recipe, TrainState
-from sknn._losses import LINKS, Loss
+from sknn._links import LINKS
+from sknn._losses import Loss
 from sknn._progress import GivenRows, Progress
 from sknn._samples import DenseRows, HostRows, Samples, pass_slices, to_tensor
 from sknn._solvers import SCHEDULES, Solver, SolverOptions
+from sknn._sparse_scores import sparse_scores
 from sknn._standing import Standing
 from sknn._steps import Step, choose_step
 from sknn._targets import Targets
@@ -90,11 +92,10 @@ class Fit(NamedTuple):
 
     def score(self, scored: ScoredRows, network: nn.Module | None = None) -> float:
         """Return accuracy or R2 of the model, or of one of its networks, as it stands."""
-        scored_network = self.module if network is None else network
-        compute = functools.partial(raw_scores, scored_network, autocast=self.autocast)
-        raw = forward(compute, self.cost, scored.X, scored.rows)
-        predicted = LINKS[self.targets.link](raw)
-        return self.targets.score(raw.cpu().numpy(), predicted.cpu().numpy(), scored.y, scored.weight)
+        scored_network = (self.module if network is None else network).eval()
+        compute = functools.partial(raw_scores, scored_network, autocast=True) if self.autocast else scored_network
+        raw = forward(compute, self.cost, scored.X, scored.rows).cpu().numpy()
+        return self.targets.score(raw, LINKS[self.targets.link](raw), scored.y, scored.weight)
 
     def contents(self) -> Iterator[Tensor]:
         """Yield all that decides the fit, beside parameters: the weights to begin with, rows, targets and weights."""
@@ -148,10 +149,13 @@ def make_solver(fits: Sequence[Fit], step: Step) -> Solver:
     return Solver(fits[0].solver, flat.data, flat.grad, flat.decayed, options)
 
 
+@torch.no_grad()
 def forward(
     compute: Callable[[Tensor], Tensor], cost: RowCost, X: DenseRows | HostRows, rows: np.ndarray | None = None
 ) -> Tensor:
     """Pass rows of X forward in batches and return what comes out, one after the other."""
+    if (scores := sparse_scores(compute, X, rows)) is not None:
+        return scores
     if rows is None:
         return torch.cat([compute(X[part]) for part in pass_slices(len(X), cost.values)])
     order = torch.from_numpy(rows).to(X.device)

@@ -17,7 +17,7 @@ from sknn._ensemble import members_of
 from sknn._fitting import ScoredRows
 from sknn._images import Augment, ImageInput, Shape, full_shape, rows_of_images, shape_of_images, shape_of_rows
 from sknn._initializers import INITIALIZERS
-from sknn._input import to_host
+from sknn._input import to_host, validate_rows
 from sknn.modules import FEATURE_LAYERS, POOLINGS, LeNet5
 
 # What max_iter="auto" comes to: enough for 98 % of digits of 8 x 8 pixels and for 99 % of MNIST.
@@ -94,7 +94,8 @@ class LeNetEstimatorMixin:
         """
         check_is_fitted(self)
         first = self._first
-        maps = self._pass_forward(lambda X: first.network.feature_maps(first.images(X), layer), X)
+        X = validate_rows(self, self._as_rows(X, reset=False))
+        maps = self._pass_forward(lambda rows: first.network.feature_maps(first.images(rows), layer), X)
         return maps.contiguous().cpu().numpy()
 
     def filters(self, layer: str = "c1") -> np.ndarray:

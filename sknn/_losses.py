@@ -1,9 +1,8 @@
-"""Losses on raw scores, each value beside its gradient, and the links from raw scores to predictions."""
+"""Losses on raw scores, each value beside its gradient."""
 
 import copy
 import functools
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -317,11 +316,6 @@ def _poisson(_: float) -> Loss:
     return Loss(value, gradient)
 
 
-def _exp(raw: Tensor) -> Tensor:
-    # Half of the largest number: its own logarithm, rounded to float32, is past it.
-    return raw.clamp_max(math.log(torch.finfo(raw.dtype).max / 2)).exp()
-
-
 LOSSES: dict[tuple[str, str], Callable[[float], Loss]] = {
     ("log_loss", "softmax"): _softmax_log_loss,
     ("log_loss", "logistic"): _logistic_log_loss,
@@ -333,16 +327,4 @@ LOSSES: dict[tuple[str, str], Callable[[float], Loss]] = {
     ("huber", "identity"): _huber,
     ("quantile", "identity"): _quantile,
     ("poisson", "exp"): _poisson,
-}
-
-LINKS: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": lambda raw: raw,
-    "exp": _exp,
-    "logistic": torch.sigmoid,
-    "softmax": lambda raw: raw.softmax(-1),
-}
-
-LOG_LINKS: dict[str, Callable[[Tensor], Tensor]] = {
-    "logistic": F.logsigmoid,
-    "softmax": lambda raw: raw.log_softmax(-1),
 }

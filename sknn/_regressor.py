@@ -7,11 +7,11 @@ import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from sknn._fitting import all_or_nothing
 from sknn._hyperparameters import is_stochastic
-from sknn._losses import LINKS, Loss, make_loss
+from sknn._links import LINKS
+from sknn._losses import Loss, make_loss
 from sknn._targets import RealTargets
 
 
@@ -96,6 +96,6 @@ class RegressorEstimatorMixin(RegressorMixin):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             The predictions, in the dtype computed with.
         """
-        check_is_fitted(self)
-        predicted = LINKS[self._targets.link](self._raw_scores(X)).cpu().numpy()
+        raw = self._raw_scores(X)
+        predicted = LINKS[self._targets.link](raw)
         return predicted.ravel() if predicted.shape[1] == 1 else predicted

@@ -103,14 +103,16 @@ class ClassTargets:
         indices = np.stack([np.searchsorted(classes, column) for column, classes in pairs], axis=1)
         return indices.astype(float) if self.kind == "binary" else indices
 
+    def split(self, raw: np.ndarray) -> list[np.ndarray]:
+        """Return the raw scores of each softmax."""
+        return np.split(raw, np.cumsum(self.blocks[:-1]), axis=1) if len(self.blocks) > 1 else [raw]
+
     def decide(self, raw: np.ndarray) -> np.ndarray:
         """Return the most probable encoded targets (n, columns) from raw scores (n, n_outputs)."""
         if self.link == "logistic":
             last = [len(classes) - 1 for classes in self.classes]  # the only class of a constant y
             return np.minimum(raw > 0, last)
-        starts = np.cumsum((0, *self.blocks[:-1]))
-        parts = np.split(raw, starts[1:], axis=1)
-        return np.stack([part.argmax(axis=1) for part in parts], axis=1)
+        return np.stack([part.argmax(axis=1) for part in self.split(raw)], axis=1)
 
     def decode(self, raw: np.ndarray) -> Any:
         """Return the predicted labels in the form that y had."""

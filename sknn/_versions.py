@@ -5,8 +5,8 @@ from importlib.metadata import version
 import sklearn
 import torch
 
-from sknn._compiled import is_compiled
 from sknn._devices import resolve_device
+from sknn._library import is_compiled
 
 
 def show_versions() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, _fit_context, is_classifier, is_regressor
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, check_random_state
 from torch import Tensor, nn
 
 from sknn._autograd import RowCost, detached_copy, released, row_cost
@@ -300,9 +300,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         module.to(dtype=next(self.module_.parameters()).dtype)  # to load float64 weights as they are
         new, old = module.state_dict(), self.module_.state_dict()
         # By order, since a layer without weights, such as dropout, shifts the names of those after it.
-        described, learned = (
-            [(name.split(".")[-1], tuple(t.shape)) for name, t in state.items()] for state in (new, old)
-        )
+        described, learned = ([(name.split(".")[-1], tuple(t.shape)) for name, t in of.items()] for of in (new, old))
         if described != learned:
             raise ValueError(
                 "Training can only go on with the network of the fit before, but the parameters now describe another"
@@ -363,15 +361,16 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
             self.__dict__.pop(name, None)
         self.__dict__.update(attributes)
 
-    def _raw_scores(self, X: Any) -> Tensor:
-        """Return the raw scores of rows X (n, n_outputs) on the device."""
-        return self._pass_forward(self.module_, X)
+    def _raw_scores(self, X: Any) -> np.ndarray:
+        """Return the raw scores of rows X (n, n_outputs), or raise NotFittedError."""
+        if "module_" not in vars(self):  # sooner than the check
+            check_is_fitted(self)
+        X = validate_rows(self, self._as_rows(X, reset=False))
+        scores = few_scores(self.module_, X, self.device_)
+        return self._pass_forward(self.module_, X).cpu().numpy() if scores is None else scores
 
     def _pass_forward(self, compute: Callable[[Tensor], Tensor], X: Any) -> Tensor:
-        """Return what comes of the rows of X, batch by batch, on the device; callers check that there is a fit."""
-        X = validate_rows(self, self._as_rows(X, reset=False))
-        if (scores := few_scores(compute, X, self.device_)) is not None:
-            return scores
+        """Return what comes of validated rows of X, batch by batch, on the device."""
         with plain_modes(), torch.inference_mode():
             rows = place_rows(X, self.device_, next(self.module_.parameters()).dtype, self._row_shape())
             with compute_scope(self._row_cost.of_pass(len(rows)), self.device_, once=True):

@@ -16,9 +16,9 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 if os.environ.get("NOT_COMPILED"):  # all tests as where there is no C compiler: see `make test-not-compiled`
-    from sknn import _compiled
+    from sknn import _library
 
-    _compiled._library = lambda dtype: None
+    _library.library = lambda dtype: None
 
 
 @pytest.fixture(scope="session")

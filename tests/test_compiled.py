@@ -10,14 +10,14 @@ import scipy.sparse
 import torch
 from passes import LOSSES, N_ROWS, RNG, RULES, SPARSE, WEIGHT, WIDE, X, after, assert_equal_to_autograd, make_pass
 
-from sknn import MLPTorchClassifier, MLPTorchRegressor, _compiled
+from sknn import MLPTorchClassifier, MLPTorchRegressor, _compiled, _library
 from sknn._autograd import AutogradStep
 from sknn._batches import BatchedPass
 from sknn._compiled import CompiledPass, compiled_pass
 from sknn._small import SmallMLPStep
 
 pytestmark = [
-    pytest.mark.skipif(_compiled._library(torch.float64) is None, reason="sknn was installed without a compiler"),
+    pytest.mark.skipif(_library.library(torch.float64) is None, reason="sknn was installed without a compiler"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
 
@@ -197,9 +197,9 @@ def test_an_interrupt_leaves_the_number_of_updates_that_were_made(monkeypatch):
 
 
 def test_a_library_of_another_source_is_not_taken(tmp_path, monkeypatch):
-    shutil.copytree(Path(_compiled.__file__).parent / "_c", tmp_path / "_c")
-    monkeypatch.setattr(_compiled, "__file__", str(tmp_path / "_compiled.py"))
-    load = _compiled._library.__wrapped__
+    shutil.copytree(Path(_library.__file__).parent / "_c", tmp_path / "_c")
+    monkeypatch.setattr(_library, "__file__", str(tmp_path / "_library.py"))
+    load = _library.library.__wrapped__
     assert load(torch.float64) is not None
     with open(tmp_path / "_c" / "epoch.c", "a", encoding="utf-8") as source:
         source.write("/* changed */")
@@ -214,7 +214,7 @@ def test_fits_are_those_without_it(monkeypatch):
         network = MLPTorchClassifier((20, 10), max_iter=40, random_state=0, **options)
         with_c = network.fit(X, y, sample_weight=WEIGHT).predict_proba(X)
         with monkeypatch.context() as without:
-            without.setattr(_compiled, "_library", lambda dtype: None)
+            without.setattr(_library, "library", lambda dtype: None)
             expected = network.fit(X, y, sample_weight=WEIGHT).predict_proba(X)
         np.testing.assert_allclose(with_c, expected, rtol=1e-8)
         assert not np.array_equal(with_c, expected)  # or it was not in use

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from sklearn.datasets import load_iris
 from torch import nn
@@ -27,9 +28,8 @@ def test_scores_are_those_of_the_module(activation, hidden, dtype):
     for n_rows in (1, 8):
         rows = X[:n_rows].astype(dtype)
         scores = few_scores(module, rows, CPU)
-        assert scores.dtype == torch.from_numpy(rows).dtype
         with torch.no_grad():
-            torch.testing.assert_close(scores, module(torch.from_numpy(rows)))
+            torch.testing.assert_close(torch.from_numpy(scores), module(torch.from_numpy(rows)))
     np.testing.assert_array_equal(rows, X[:8].astype(dtype))
 
 
@@ -52,7 +52,6 @@ def changed(change):
     "module",
     [
         network(batch_norm=True),
-        network(dtype=torch.float32),
         network().train(),
         changed(lambda module: hooked(module)),
         changed(lambda module: hooked(module.layers)),
@@ -61,20 +60,33 @@ def changed(change):
         changed(lambda module: module.layers.__setitem__(0, Doubled(4, 7, dtype=torch.float64))),
         changed(lambda module: module.layers.__setitem__(0, nn.Linear(4, 7, dtype=torch.float64))),
         changed(lambda module: module.layers.__setitem__(2, Dropout(0.5).train())),
+        changed(lambda module: module.layers.insert(0, nn.ReLU())),
         nn.Sequential(nn.Linear(4, 2)),
     ],
-    ids=["batch_norm", "another dtype", "training", "hook", "hook of layers", "hook of a layer", "hook before a layer",
-         "a layer's own kind", "torch's layer", "dropout", "another module"],
+    ids=["batch_norm", "training", "hook", "hook of layers", "hook of a layer", "hook before a layer",
+         "a layer's own kind", "torch's layer", "dropout", "a layer before", "another module"],
 )  # fmt: skip
 def test_other_networks_are_left_to_the_module(module):
     assert few_scores(module, X[:1], CPU) is None
 
 
 def test_many_rows_and_other_devices_are_left_to_the_module():
-    assert few_scores(network(), X[:8], CPU) is not None
-    assert few_scores(network(), X[:9], CPU) is None
+    many = np.zeros((4097, 4))
+    assert few_scores(network(), many[1:], CPU) is not None
+    assert few_scores(network(), many, CPU) is None
     assert few_scores(network(), X[:1], torch.device("cuda")) is None
-    assert few_scores(network(), (X[:1] * 50).astype(np.uint8), CPU) is None
+    assert few_scores(network(dtype=torch.float32), X[:1], CPU) is None  # a number may be past the largest
+
+
+@pytest.mark.parametrize(
+    "kind", [scipy.sparse.csr_array, np.asfortranarray, lambda X: X.astype(np.float32), lambda X: (X * 50).astype("u1")]
+)
+def test_rows_of_every_kind_are_read(kind):
+    rows, module = kind(X), network()
+    dense = rows.toarray() if scipy.sparse.issparse(rows) else rows
+    with torch.no_grad():
+        expected = module(torch.from_numpy(np.array(dense, float)))
+    torch.testing.assert_close(torch.from_numpy(few_scores(module, rows, CPU)), expected)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -82,9 +94,8 @@ def test_predictions_of_a_few_rows_are_those_among_many():
     rows, y = load_iris(return_X_y=True)
     classifier = MLPTorchClassifier((9, 5), max_iter=9, random_state=0).fit(rows, y)
     regressor = MLPTorchRegressor(max_iter=9, random_state=0).fit(rows, y)
-    np.testing.assert_allclose(classifier.predict_proba(rows[:3]), classifier.predict_proba(rows)[:3], rtol=1e-12)
-    np.testing.assert_allclose(regressor.predict(rows[-1:]), regressor.predict(rows)[-1:], rtol=1e-12)
+    many = np.tile(rows, (30, 1))
+    np.testing.assert_allclose(classifier.predict_proba(rows), classifier.predict_proba(many)[:150], rtol=1e-12)
+    np.testing.assert_allclose(regressor.predict(rows), regressor.predict(many)[:150], rtol=1e-12)
     hooked(classifier.module_)
-    np.testing.assert_allclose(
-        classifier.decision_function(rows[:3]), classifier.decision_function(rows)[:3], rtol=1e-12
-    )
+    np.testing.assert_allclose(classifier.decision_function(rows), classifier.decision_function(many)[:150], rtol=1e-12)

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import sknn
-from sknn._compiled import is_compiled
+from sknn._library import is_compiled
 
 ROOT = Path(__file__).resolve().parents[1]
 FIT = """
 import warnings
 from sklearn.datasets import load_iris
 from sknn import MLPTorchClassifier
-from sknn._compiled import is_compiled
+from sknn._library import is_compiled
 
 warnings.simplefilter("ignore")
 print(is_compiled(), MLPTorchClassifier(max_iter=20, random_state=0).fit(*load_iris(return_X_y=True)).loss_)

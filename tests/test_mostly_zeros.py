@@ -7,18 +7,19 @@ import torch
 from passes import N_FEATURES, N_ROWS, RNG, RULES, WEIGHT, after, assert_equal_to_autograd, make_pass
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sknn import MLPTorchClassifier, _compiled, _sparse
+from sknn import MLPTorchClassifier, _compiled, _library, _sparse, _sparse_scores
 from sknn._compiled import compiled_pass
 from sknn._devices import compute_scope
 from sknn._fused import FusedMLPStep
-from sknn._learner import Learner, TrainState
-from sknn._samples import Samples, place
+from sknn._samples import place
 from sknn._small import SmallMLPStep
 from sknn._sparse import is_mostly_zeros
+from sknn._sparse_scores import sparse_scores
 from sknn.model_selection import cross_val_predict
+from sknn.modules import MLP
 
 pytestmark = [
-    pytest.mark.skipif(_compiled._library(torch.float64) is None, reason="sknn was installed without a compiler"),
+    pytest.mark.skipif(_library.library(torch.float64) is None, reason="sknn was installed without a compiler"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
 
@@ -129,13 +130,6 @@ def test_blas_has_one_thread_in_an_epoch_and_its_own_after_it(entries, set_threa
     assert {number for numbers in within for number in numbers} == {1}
 
 
-def learner_of(X, batch_size=100, rows=None):
-    samples = Samples(place(X, torch.device("cpu"), torch.float32), torch.zeros(X.shape[0]))
-    recipe = make_pass(compiled_pass, SmallMLPStep)[0]._learners[0].recipe._replace(batch_size=batch_size)
-    rows = np.arange(X.shape[0]) if rows is None else rows
-    return Learner(samples, rows, recipe, TrainState(0.1), np.random.RandomState(0))
-
-
 @pytest.mark.parametrize(
     ("share", "n_rows", "n_features", "n_units", "batch_size", "expected"),
     [
@@ -148,20 +142,19 @@ def learner_of(X, batch_size=100, rows=None):
         (0.02, 1023, 128, 64, 200, False),
         (0.02, 2048, 128, 64, 2048, True),
         (0.02, 2048, 128, 65, 2048, False),
-        (0.02, 2048, 128, 128, 10**9, False),
     ],
 )
 @pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
 def test_entries_are_read_where_that_is_faster(share, n_rows, n_features, n_units, batch_size, expected, kind):
     given = kind(np.random.default_rng(0).random((n_rows, n_features)) < share).astype(np.float32)
-    assert is_mostly_zeros(learner_of(given, batch_size), n_units) == expected
+    assert is_mostly_zeros(given, np.arange(n_rows), n_units, batch_size) == expected
 
 
-def test_the_rows_of_a_learner_decide():
+def test_the_rows_that_are_read_decide():
     given = np.ones((4096, 128), np.float32)
     given[::2] = 0
-    assert is_mostly_zeros(learner_of(given, rows=np.arange(0, 4096, 2)), 100)
-    assert not is_mostly_zeros(learner_of(given), 100)
+    assert is_mostly_zeros(given, np.arange(0, 4096, 2), 100, 200)
+    assert not is_mostly_zeros(given, np.arange(4096), 100, 200)
 
 
 def test_folds_and_fits_of_a_sparse_set_are_those_of_the_dense_one():
@@ -173,3 +166,68 @@ def test_folds_and_fits_of_a_sparse_set_are_those_of_the_dense_one():
     np.testing.assert_array_equal(network.fit(given, y).coefs_[0], expected)
     found = cross_val_predict(network, given, y, cv=3, method="predict_proba")
     np.testing.assert_allclose(found, cross_val_predict(network, given.toarray(), y, cv=3, method="predict_proba"))
+
+
+MANY = np.random.default_rng(0).random((1500, 130)) * (np.random.default_rng(1).random((1500, 130)) < 0.1)
+
+
+@pytest.fixture
+def few_suffice(monkeypatch):
+    """Let products be enough to compute scores of what is mostly zeros in C."""
+    monkeypatch.setattr(_sparse_scores, "_MANY", 1)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("activation", ["identity", "relu", "logistic", "tanh"])
+@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array, lambda X: (X * 255).astype(np.uint8)])
+def test_scores_are_those_of_the_module(few_suffice, kind, activation, dtype, n_threads, set_threads):
+    set_threads(n_threads)
+    module = MLP(130, 3, (70, 5), activation, dropout=0.3, random_state=0, dtype=dtype).eval()
+    given = kind(MANY)
+    if given.dtype != np.uint8:
+        given = given.astype(str(dtype).removeprefix("torch."))
+    dense = torch.from_numpy(given.toarray() if scipy.sparse.issparse(given) else given).to(dtype)
+    rows = place(given, torch.device("cpu"), dtype)
+    some = np.random.default_rng(0).permutation(1500)[:1100]
+    with torch.no_grad():
+        expected = module(dense)
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-10}
+    torch.testing.assert_close(sparse_scores(module, rows), expected, **tolerance)
+    torch.testing.assert_close(sparse_scores(module, rows, some), expected[some], **tolerance)
+
+
+@pytest.mark.parametrize(
+    ("options", "X"),
+    [
+        ({"hidden_layer_sizes": ()}, MANY),
+        ({"hidden_layer_sizes": (8,)}, MANY),
+        ({"activation": "gelu"}, MANY),
+        ({"batch_norm": True}, MANY),
+        ({"dtype": torch.float32}, MANY),
+        ({}, MANY + 1),
+        ({}, MANY[:1000]),
+    ],
+    ids=["no hidden layer", "few units", "activation", "batch_norm", "another dtype", "no zeros", "few rows"],
+)
+def test_other_networks_and_rows_are_left_to_the_module(few_suffice, options, X):
+    options = {"hidden_layer_sizes": (70,), "dtype": torch.float64, **options}
+    module = MLP(130, 3, **options, random_state=0).eval()
+    assert sparse_scores(module, place(X, torch.device("cpu"), torch.float64)) is None
+
+
+def test_a_module_in_training_or_for_little_work_is_left_to_itself(monkeypatch):
+    rows = place(MANY, torch.device("cpu"), torch.float64)
+    module = MLP(130, 3, (70,), dtype=torch.float64, random_state=0).eval()
+    assert sparse_scores(module, rows) is None
+    monkeypatch.setattr(_sparse_scores, "_MANY", 1)
+    assert sparse_scores(module, rows) is not None
+    assert sparse_scores(module.train(), rows) is None
+
+
+def test_predictions_of_many_rows_are_those_of_few(few_suffice):
+    given = np.tile(MANY, (4, 1))  # more than one pass of torch reads
+    network = MLPTorchClassifier((70,), max_iter=2, random_state=0).fit(given, np.arange(6000) % 3)
+    found = network.predict_proba(given)
+    np.testing.assert_allclose(found, np.tile(network.predict_proba(MANY), (4, 1)), rtol=1e-9)
+    assert sparse_scores(network.module_, place(given, torch.device("cpu"), torch.float64)) is not None

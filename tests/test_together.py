@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 
-import sknn._compiled
+import sknn._library
 import sknn._together
 from sknn import MLPTorchClassifier
 from sknn._activations import ACTIVATIONS
@@ -76,7 +76,7 @@ def test_weights_of_a_fit_among_others_are_those_alone_to_the_last_bit(
     options, compiled, dtype, n_classes, monkeypatch
 ):
     if not compiled:
-        monkeypatch.setattr(sknn._compiled, "_library", lambda dtype: None)
+        monkeypatch.setattr(sknn._library, "library", lambda dtype: None)
     rows = np.isin(Y, range(n_classes))
     data, labels = (X[rows] - X.mean(0)).astype(dtype), Y[rows]
     common = {"hidden_layer_sizes": (7,), "batch_size": 7, "max_iter": 9, **options}

@@ -312,3 +312,35 @@ double run_batches(const Model *model, const int64_t *rows, int64_t n_rows, int6
     end_team(&team);
     return sum;
 }
+
+typedef struct {
+    const Model *models; /* of each thread, with memory of its own */
+    const int64_t *rows;
+    int64_t n_rows, batch_size;
+    real *scores; /* (n_rows, n_out) */
+} ScoreTask;
+
+/* Write the raw scores of a share of the batches. */
+static void score_share(const void *given, int64_t share, int64_t n_shares) {
+    const ScoreTask *task = given;
+    const Model *model = task->models + share;
+    const Layer *last = model->layers + model->n_layers - 1;
+    int64_t at_once = task->batch_size, n_batches = (task->n_rows + at_once - 1) / at_once;
+    Team alone = {.n_shares = 1};
+    for (int64_t k = start_of(share, n_shares, n_batches); k < start_of(share + 1, n_shares, n_batches); k++) {
+        int64_t start = k * at_once, b = task->n_rows - start < at_once ? task->n_rows - start : at_once;
+        forward(model, &alone, task->rows + start, b, NULL);
+        for (int64_t j = 0; j < b; j++)
+            for (int64_t i = 0; i < last->n_out; i++)
+                task->scores[(start + j) * last->n_out + i] = last->out[i * b + j];
+    }
+}
+
+/* Write the raw scores of those rows of X, which is mostly zeros, with a thread for each of the models; these are equal. */
+void score_rows(const Model *models, int64_t n_models, const int64_t *rows, int64_t n_rows, int64_t batch_size,
+                real *scores) {
+    Team team;
+    start_team(&team, n_models);
+    share_out(&team, score_share, &(ScoreTask){models, rows, n_rows, batch_size, scores});
+    end_team(&team);
+}
