@@ -2,7 +2,6 @@
 
 import ctypes
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -87,15 +86,14 @@ class CompiledPass:
         self._batch_size, self._n_batches = min(recipe.batch_size, n_rows), len(batch_bounds(n_rows, recipe.batch_size))
         weights = step.parameters.views(step.parameters.data)[::2]
         self._sparse = self._sparse_memories(weights)
+        self._turned_decayed = _turned(step.parameters.decayed, weights[0]) if any(self._sparse) else None
+        self._has_threads = any(self._sparse) and torch.get_num_threads() > 1
         self._memory = _memory(step, weights, self._batch_size, dense=None in self._sparse)
         first, *others = (weight[0].numel() for weight in weights)
         work = 3 * self._batch_size * (first * (1 if None in self._sparse else MOSTLY) + sum(others))
         work += _WORK_OF_A_PARAMETER * step.parameters.data.shape[1] + _WORK_OF_A_BATCH
         n_drawn = self._batch_size * sum(weight.shape[1] for weight in weights[:-1]) if step.masks else 0
         self._rows_of_a_call = self._batch_size * max(1, int(min(_WORK_OF_A_CALL / work, _DRAWN / max(n_drawn, 1))))
-        n_first = first + weights[0].shape[1]  # with the biases, which come last where the layer is turned
-        decayed = step.parameters.decayed
-        self._turned_decayed = torch.cat([decayed[:n_first].sort(descending=True).values, decayed[n_first:]])
         self._targets = [learner.samples.y.contiguous() for learner in learners]
         weight_of_rows = [learner.samples.weight for learner in learners]
         self._row_weights = [None if weight is None else weight.contiguous() for weight in weight_of_rows]
@@ -117,18 +115,21 @@ class CompiledPass:
 
     def __call__(self) -> Passed:
         """Update the parameters once per batch; of models that have stopped nothing changes."""
-        # Where threads share X, BLAS needs none: those that it has wait for work by keeping the cores busy.
-        with product_limit(1) if any(self._sparse) and torch.get_num_threads() > 1 else nullcontext():
-            return self._passed()
+        if not self._has_threads:
+            return self._pass()
+        # BLAS needs no threads beside these: those that it has wait for work by keeping the cores busy.
+        with product_limit(1):
+            return self._pass()
 
-    def _passed(self) -> Passed:
+    def _pass(self) -> Passed:
         sums, last, n_updates = [], [], self._solver.steps
         for k, (network, learner) in enumerate(zip(self._networks, self._learners, strict=True)):
             if learner.state.stopped:
                 sums.append(np.nan)
                 last.append(np.nan)
                 continue
-            learner.rows.take(self._orders[k].places(), out=network.rows, mode="clip")  # "raise" takes a copy
+            if self._n_batches > 1:  # else as they are
+                learner.rows.take(self._orders[k].places(), out=network.rows, mode="clip")  # "raise" takes a copy
             self._set_rates(network.rates, learner, self._solver.options[k])
             sums.append(self._run(network, n_updates))
             last.append(network.rates[-1])
@@ -162,7 +163,7 @@ class CompiledPass:
         return random_numbers([b * width for b in batches for width in network.widths], network.generator)
 
     def _network(self, k: int, model: Model) -> _Network:
-        rows, rates = np.empty(len(self._learners[0].rows), np.int64), np.empty(self._n_batches)
+        rows, rates = np.array(self._learners[k].rows, np.int64), np.empty(self._n_batches)
         widths = [layer.n_out for layer in model.layers[: model.n_layers] if layer.mask]
         generator = next((dropout.generator for dropout in _dropouts(self._step, k)), None)
         return _Network(model, rows, rates, (rows.ctypes.data, rates.ctypes.data), widths, generator)
@@ -194,6 +195,12 @@ class CompiledPass:
             weight_decay=options.weight_decay,
             **{name: None if array is None else array.data_ptr() for name, array in arrays.items()},
         )  # fmt: skip
+
+
+def _turned(decayed: Tensor, weight: Tensor) -> Tensor:
+    """Return `decayed` (P,) where the first layer is turned: its biases come after its weights (K, n_out, n_in)."""
+    size = weight.shape[1] * (weight.shape[2] + 1)
+    return torch.cat([decayed[:size].sort(descending=True).values, decayed[size:]])
 
 
 class _OfLayer(NamedTuple):

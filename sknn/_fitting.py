@@ -228,7 +228,7 @@ def run_solver(
             while progress.n_iter < n_epochs:
                 progress.begin()
                 epoch = next(epochs)
-                if progress.end(epoch) or epoch.stop.all():
+                if progress.end(epoch) or all(epoch.stop):
                     return True
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
