@@ -199,8 +199,9 @@ class CompiledPass:
 
 def _turned(decayed: Tensor, weight: Tensor) -> Tensor:
     """Return `decayed` (P,) where the first layer is turned: its biases come after its weights (K, n_out, n_in)."""
-    size = weight.shape[1] * (weight.shape[2] + 1)
-    return torch.cat([decayed[:size].sort(descending=True).values, decayed[size:]])
+    n_weights, turned = weight[0].numel(), decayed.clone()
+    turned[:n_weights], turned[n_weights : n_weights + weight.shape[1]] = 1, 0
+    return turned
 
 
 class _OfLayer(NamedTuple):

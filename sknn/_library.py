@@ -58,7 +58,7 @@ class Sparse(ctypes.Structure):
         ("widest", ctypes.c_int64),
         *_fields(ctypes.c_void_p, "row_starts row_stops column_starts by_row by_column flags places"),
         ("flags_stride", ctypes.c_int64),
-        *_fields(ctypes.c_void_p, "penalties memory"),
+        *_fields(ctypes.c_void_p, "penalties blocks memory"),
     ]
 
 

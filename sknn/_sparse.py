@@ -16,6 +16,9 @@ _ENOUGH_ROWS, _ENOUGH_FEATURES, _ENOUGH_UNITS, _CACHED_SCORES = 1024, 128, 16, 2
 # The share of X that is not zero has to be below the first number, or below the second where units are few.
 MOSTLY, _MANY_UNITS, _MOSTLY_FOR_FEW = 0.22, 64, 0.05
 
+# As in C: parameters that a thread updates at once.
+_BLOCK = 8192
+
 # Rows that are looked at.
 _SAMPLE = 256
 
@@ -52,7 +55,8 @@ def sparse_memory(X: Sequence[Any], batch_size: int, n_units: int, dtype: torch.
         "by_column": np.empty(batch_size * widest, entry),
         "flags": np.zeros(n_threads * flags_stride, np.uint8),
         "places": np.empty(n_threads * flags_stride + 8, np.int32),
-        "penalties": np.empty(n_features + 1),
+        "penalties": np.empty(n_features),
+        "blocks": np.empty(n_threads * max(_BLOCK, n_units), value),
         "memory": np.empty(n_units * (n_features + 1), value),
     }
     addresses = {name: array.ctypes.data for name, array in arrays.items()}

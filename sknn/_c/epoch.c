@@ -304,7 +304,7 @@ double run_batches(const Model *model, const int64_t *rows, int64_t n_rows, int6
         random = forward(model, &team, rows, b, random);
         double loss = loss_and_gradient(model, rows, b, model->layers + model->n_layers - 1);
         const real *grad = backward(model, b);
-        loss += model->sparse ? sparse_update(model, &team, b, grad, by) : update(model, by, 0, model->n_parameters);
+        loss += model->sparse ? sparse_update(model, &team, b, grad, by) : update(model, by, 0, model->n_parameters, model->grad, model->decayed);
         sum += loss * b;
     }
     if (model->sparse)

@@ -62,7 +62,8 @@ typedef struct {
     uint8_t *flags;                  /* for each thread (n_in,) up to eights, zeros at the end */
     int32_t *places;                 /* for each thread as many, and eight more at the end */
     int64_t flags_stride;            /* from a thread to the next */
-    double *penalties;               /* (n_in + 1,), of blocks */
+    double *penalties;               /* (n_in,), of blocks */
+    real *blocks;                    /* for each thread the gradient of a block */
     real *memory;                    /* as large as the first layer */
 } Sparse;
 

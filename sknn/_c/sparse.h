@@ -6,7 +6,7 @@
  */
 
 #define VECTOR (64 / sizeof(real)) /* numbers in the widest vector of a CPU */
-#define BLOCK 32768 /* parameters that a thread updates at once */
+#define BLOCK 8192 /* parameters that a thread updates at once */
 #define UNROLL _Pragma("GCC unroll 8")
 
 typedef real vector __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
@@ -93,7 +93,7 @@ static void sort_entries(const Sparse *sparse, int64_t n_columns, int64_t b) {
 #define SUM_ROWS(N)                                                                                                    \
     for (int64_t i = first; i < stop; i++) {                                                                           \
         vector sums[N];                                                                                                \
-        real *sum = to + i * to_stride + t;                                                                            \
+        real *sum = to + (i - first) * to_stride + t;                                                                  \
         UNROLL for (int l = 0; l < N; l++) sums[l] = (vector){0};                                                      \
         for (int64_t k = starts[i]; k < stops[i]; k++) {                                                               \
             const real *row = from + entries[k].place * from_stride + t, value = entries[k].value;                     \
@@ -107,8 +107,8 @@ static void sort_entries(const Sparse *sparse, int64_t n_columns, int64_t b) {
                 sum[l] = sums[N - 1][l - (N - 1) * VECTOR];                                                            \
     }
 
-/* Sum rows of n numbers as the entries from `starts` to `stops` say, for the rows from `first` to `stop` of `to`; `from`
- * may be read up to the next whole vector. */
+/* Sum rows of n numbers as the entries from `starts` to `stops` say, for the rows from `first` to `stop`, the first of which
+ * is at `to`; `from` may be read up to the next whole vector. */
 EACH_CPU static void sum_entries(const int64_t *starts, const int64_t *stops, const Entry *entries, int64_t first,
                                  int64_t stop, int64_t n, const real *from, int64_t from_stride, real *to,
                                  int64_t to_stride) {
@@ -140,35 +140,40 @@ static void sparse_forward(const void *given, int64_t share, int64_t n_shares) {
     const Sparse *sparse = task->model->sparse;
     int64_t first = start_of(share, n_shares, task->b), stop = start_of(share + 1, n_shares, task->b), n = layer->n_out;
     find_entries(task->model, task->rows, first, stop, share);
-    sum_entries(sparse->row_starts, sparse->row_stops, sparse->by_row, first, stop, n, layer->weight, n, layer->out,
-                up_to_lanes(n));
+    sum_entries(sparse->row_starts, sparse->row_stops, sparse->by_row, first, stop, n, layer->weight, n,
+                layer->out + first * up_to_lanes(n), up_to_lanes(n));
 }
 
-/* How many columns of X one thread updates at once: their number does not depend on that of threads. */
-static int64_t columns_of_block(int64_t n) { return n * LANES < BLOCK ? BLOCK / n / LANES * LANES : LANES; }
+/* How many features one thread updates the weights of at once: their number does not depend on that of threads. */
+static int64_t features_of_block(int64_t n) { return n < BLOCK ? BLOCK / n : 1; }
 
-/* Update a share of the first layer along its gradient, a block at a time, as it is still in the cache then. */
-static void update_columns(const void *given, int64_t share, int64_t n_shares) {
+/* Update the weights of a share of the features along their gradient, a block at a time, which stays in the cache. */
+static void update_features(const void *given, int64_t share, int64_t n_shares) {
     const SparseTask *task = given;
     const Model *model = task->model;
     const Sparse *sparse = model->sparse;
-    int64_t n = model->layers->n_out, n_columns = model->layers->n_in + 1, at_once = columns_of_block(n);
-    int64_t n_blocks = (n_columns + at_once - 1) / at_once;
+    int64_t n = model->layers->n_out, n_in = model->layers->n_in, at_once = features_of_block(n);
+    int64_t n_blocks = (n_in + at_once - 1) / at_once;
+    real *block = sparse->blocks + share * at_once * n;
     for (int64_t i = start_of(share, n_shares, n_blocks); i < start_of(share + 1, n_shares, n_blocks); i++) {
-        int64_t first = i * at_once, stop = first + at_once < n_columns ? first + at_once : n_columns;
+        int64_t first = i * at_once, stop = first + at_once < n_in ? first + at_once : n_in;
         sum_entries(sparse->column_starts, sparse->column_starts + 1, sparse->by_column, first, stop, n, task->grad,
-                    up_to_lanes(n), model->layers->weight_grad, n);
-        sparse->penalties[i] = update(model, task->by, first * n, up_to_lanes(stop * n));
+                    up_to_lanes(n), block, n);
+        sparse->penalties[i] = update(model, task->by, first * n, (stop - first) * n, block, NULL);
     }
 }
 
 /* Update all parameters, of which the first layer's gradient is computed here, and return the penalty. */
 static double sparse_update(const Model *model, Team *team, int64_t b, const real *grad, Update by) {
-    int64_t n = model->layers->n_out, n_columns = model->layers->n_in + 1;
-    sort_entries(model->sparse, n_columns, b);
-    share_out(team, update_columns, &(SparseTask){.model = model, .b = b, .grad = grad, .by = by});
-    double sum = update(model, by, up_to_lanes(n_columns * n), model->n_parameters);
-    for (int64_t i = 0; i * columns_of_block(n) < n_columns; i++)
+    int64_t n = model->layers->n_out, n_in = model->layers->n_in, n_weights = n_in * n;
+    sort_entries(model->sparse, n_in + 1, b);
+    share_out(team, update_features, &(SparseTask){.model = model, .b = b, .grad = grad, .by = by});
+    const int64_t *starts = model->sparse->column_starts;
+    sum_entries(starts, starts + 1, model->sparse->by_column, n_in, n_in + 1, n, grad, up_to_lanes(n),
+                model->grad + n_weights, n);
+    double sum = update(model, by, n_weights, model->n_parameters - n_weights, model->grad + n_weights,
+                        model->decayed + n_weights);
+    for (int64_t i = 0; i * features_of_block(n) < n_in; i++)
         sum += model->sparse->penalties[i];
     return sum;
 }
