@@ -17,7 +17,7 @@ _ENOUGH_ROWS, _ENOUGH_FEATURES, _ENOUGH_UNITS, _CACHED_SCORES = 1024, 128, 16, 2
 MOSTLY, _MANY_UNITS, _MOSTLY_FOR_FEW = 0.22, 64, 0.05
 
 # As in C: parameters that a thread updates at once.
-_BLOCK = 8192
+_BLOCK = 2048
 
 # Rows that are looked at.
 _SAMPLE = 256

@@ -298,7 +298,7 @@ double run_batches(const Model *model, const int64_t *rows, int64_t n_rows, int6
         turn_first_layer(model, 0);
     for (int64_t start = 0; start < n_rows; start += batch_size, rows += batch_size) {
         int64_t b = n_rows - start < batch_size ? n_rows - start : batch_size;
-        Update by = {*rates++, model->alpha / weigh(model, rows, b), ++n_updates};
+        Update by = update_of(model, *rates++, model->alpha / weigh(model, rows, b), ++n_updates);
         if (!model->sparse)
             gather(model, rows, b);
         random = forward(model, &team, rows, b, random);

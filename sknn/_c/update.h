@@ -1,9 +1,17 @@
 /* The update of the parameters: the penalty, the decay of "adamw" and the rule in one reading of them all. */
 
 typedef struct {
-    real rate, alpha; /* the penalty's share of it */
-    double number;    /* from 1 on */
+    real rate, alpha;                    /* alpha as shared out to this batch */
+    real corrected, correction, epsilon; /* of "adam" and "adamw": rate, second moment and epsilon, corrected for bias */
 } Update;
+
+/* Return update number `number`, from 1 on. */
+static Update update_of(const Model *model, double rate, double alpha, double number) {
+    double root = sqrt(1 - pow(model->beta_2, number));
+    /* As in scikit-learn, "adam" adds epsilon before the second moment is corrected for its bias. */
+    real epsilon = model->solver == ADAM ? model->epsilon / root : model->epsilon;
+    return (Update){rate, alpha, rate / (1 - pow(model->beta_1, number)), 1 / root, epsilon};
+}
 
 /* Of `n` parameters from number `first` on, at most LANES, which are summed side by side. */
 #define UPDATE(n)                                                                                                      \
@@ -38,12 +46,9 @@ EACH_CPU static double update(const Model *model, Update by, int64_t start, int6
     real *restrict square = model->second_slot + start;
     real rate = by.rate, alpha = by.alpha, momentum = model->momentum, shrinkage = rate * model->weight_decay;
     real beta_1 = model->beta_1, beta_2 = model->beta_2, rest_1 = 1 - model->beta_1, rest_2 = 1 - model->beta_2;
-    real lanes[LANES] = {0};
-    double root = sqrt(1 - pow(model->beta_2, by.number)), sum = 0;
-    real corrected = rate / (1 - pow(model->beta_1, by.number)), correction = 1 / root;
-    /* As in scikit-learn, "adam" adds epsilon before the second moment is corrected for its bias. */
-    real epsilon = model->solver == ADAM ? model->epsilon / root : model->epsilon;
+    real corrected = by.corrected, correction = by.correction, epsilon = by.epsilon, lanes[LANES] = {0};
     int64_t first = 0;
+    double sum = 0;
     for (; first + LANES <= n_parameters; first += LANES) {
         UPDATE(LANES)
     }
