@@ -29,18 +29,22 @@ def few_scores(module: Any, X: Any, device: torch.device) -> np.ndarray | None:
     if type(module) is not MLP or device.type != "cpu" or X.shape[0] > pass_size(X.shape[0], X.shape[1]):
         return None
     layers: Any = module.layers
-    if type(layers) is not nn.Sequential or module.training or _is_hooked(module) or _is_hooked(layers):
+    if type(layers) is not nn.Sequential or module.training:
+        return None
+    if any(part._forward_hooks or part._forward_pre_hooks for part in (module, layers)):
         return None
     values = None
-    for part in layers._modules.values():
-        kind: Any = type(part)
-        if _is_hooked(part):
+    parts: Any = layers._modules.values()
+    for part in parts:
+        kind = type(part)
+        if part._forward_hooks or part._forward_pre_hooks:
             return None
         if kind is Linear:
-            weight, bias = (None if of is None else of.data.numpy() for of in part._parameters.values())
-            if values is None and weight is not None:
-                values = _values(X, weight.dtype)
-            if values is None or weight is None or bias is None or weight.dtype != values.dtype:
+            if part.bias is None or part.weight.dtype not in (torch.float32, torch.float64):
+                return None
+            weight, bias = part.weight.data.numpy(), part.bias.data.numpy()
+            values = _values(X, weight.dtype) if values is None else values
+            if values is None or weight.dtype != values.dtype:
                 return None
             values = values @ weight.T
             values += bias
@@ -57,7 +61,3 @@ def _values(X: Any, dtype: np.dtype) -> np.ndarray | None:
     if not np.can_cast(X.dtype, dtype):
         return None
     return np.asarray(X.toarray() if scipy.sparse.issparse(X) else X, dtype=dtype, order="C")
-
-
-def _is_hooked(part: Any) -> bool:
-    return bool(part._forward_hooks or part._forward_pre_hooks)

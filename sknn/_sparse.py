@@ -54,7 +54,7 @@ def sparse_memory(X: Sequence[Any], batch_size: int, n_units: int, dtype: torch.
         "by_row": np.empty(batch_size * widest, entry),
         "by_column": np.empty(batch_size * widest, entry),
         "flags": np.zeros(n_threads * flags_stride, np.uint8),
-        "places": np.empty(n_threads * flags_stride + 8, np.int32),
+        "places": np.empty(n_threads * flags_stride, np.int32),
         "penalties": np.empty(n_features),
         "blocks": np.empty(n_threads * max(_BLOCK, n_units), value),
         "memory": np.empty(n_units * (n_features + 1), value),

@@ -60,7 +60,7 @@ typedef struct {
     int64_t *column_starts;          /* (n_in + 3,) */
     Entry *by_row, *by_column;       /* (b * widest,): what is not zero in a batch, and its biases */
     uint8_t *flags;                  /* for each thread (n_in,) up to eights, zeros at the end */
-    int32_t *places;                 /* for each thread as many, and eight more at the end */
+    int32_t *places;                 /* for each thread as many */
     int64_t flags_stride;            /* from a thread to the next */
     double *penalties;               /* (n_in,), of blocks */
     real *blocks;                    /* for each thread the gradient of a block */
