@@ -1,4 +1,4 @@
-"""How much faster than scikit-learn a fit can be at most: its matrix products alone, in the same BLAS, beside both.
+"""How much faster than scikit-learn a fit with its products can be at most: these alone, in the same BLAS, beside both.
 
 The operands are made once and stay in the cache, so that nobody's products take less. Of searches, two threads do half
 of the products each.

@@ -87,7 +87,6 @@ class CompiledPass:
         weights = step.parameters.views(step.parameters.data)[::2]
         self._sparse = self._sparse_memories(weights)
         self._turned_decayed = _turned(step.parameters.decayed, weights[0]) if any(self._sparse) else None
-        self._has_threads = any(self._sparse) and torch.get_num_threads() > 1
         self._memory = _memory(step, weights, self._batch_size, dense=None in self._sparse)
         first, *others = (weight[0].numel() for weight in weights)
         work = 3 * self._batch_size * (first * (1 if None in self._sparse else MOSTLY) + sum(others))
@@ -110,18 +109,11 @@ class CompiledPass:
         ]
         if not any(mostly_zeros):
             return [None] * len(X)
-        memory = sparse_memory(X, self._batch_size, n_units, weights[0].dtype)
+        memory = sparse_memory(X, self._batch_size, n_units, weights[0].dtype, torch.get_num_threads())
         return [memory if of_model else None for of_model in mostly_zeros]
 
     def __call__(self) -> Passed:
         """Update the parameters once per batch; of models that have stopped nothing changes."""
-        if not self._has_threads:
-            return self._pass()
-        # BLAS needs no threads beside these: those that it has wait for work by keeping the cores busy.
-        with product_limit(1):
-            return self._pass()
-
-    def _pass(self) -> Passed:
         sums, last, n_updates = [], [], self._solver.steps
         for k, (network, learner) in enumerate(zip(self._networks, self._learners, strict=True)):
             if learner.state.stopped:
@@ -131,7 +123,8 @@ class CompiledPass:
             if self._n_batches > 1:  # else as they are
                 learner.rows.take(self._orders[k].places(), out=network.rows, mode="clip")  # "raise" takes a copy
             self._set_rates(network.rates, learner, self._solver.options[k])
-            sums.append(self._run(network, n_updates))
+            run = self._run if network.model.n_threads == 1 else self._run_in_threads
+            sums.append(run(network, n_updates))
             last.append(network.rates[-1])
         return Passed(sums, last)
 
@@ -156,6 +149,11 @@ class CompiledPass:
             n_after = n_updates + -(-stop // self._batch_size)
             self._solver.count(max(0, n_after - self._solver.steps))  # of several models, the one that is ahead
         return total
+
+    def _run_in_threads(self, network: _Network, n_updates: int) -> float:
+        # BLAS needs no threads beside these: those that it has wait for work by keeping the cores busy.
+        with product_limit(1):
+            return self._run(network, n_updates)
 
     def _random_numbers(self, network: _Network, n_rows: int) -> Tensor:
         """Return what decides which elements are dropped in that many rows."""

@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -115,34 +115,45 @@ def _thread_limit(n_threads: int | None) -> Iterator[None]:
             torch.set_num_threads(_threads_outside or torch.get_num_threads())
 
 
-_product_scopes = 0
-_products_limited: Any = None
+_product_limits: list[int] = []
+_products_outside: list[int] = []
+_restore_products: Any = None
 
 
 @contextmanager
 def product_limit(n_threads: int | None) -> Iterator[None]:
     """Compute matrix products of numpy and scipy with at most that many threads, or as many as torch has outside.
 
-    Scopes may overlap: the lowest number holds until the last of them ends, which restores the one before the first.
+    Of scopes that overlap the lowest number holds; the last one to end restores what was before the first.
     """
-    global _product_scopes, _products_limited
+    global _products_outside, _restore_products
     with _thread_lock:
-        pools = _thread_pools().select(user_api="blas").lib_controllers
-        now = [pool.num_threads for pool in pools]
-        at_most = min([n_threads or _threads_outside, *now])
-        if _product_scopes == 0 or at_most < max(now):
-            with _control_of_pools():
-                limited = _thread_pools().limit(limits=at_most, user_api="blas")
-            _products_limited = limited if _product_scopes == 0 else _products_limited
-        _product_scopes += 1
+        first = not _product_limits
+        if first:
+            pools = _thread_pools().select(user_api="blas").lib_controllers
+            _products_outside = [pool.num_threads for pool in pools]
+        limit = min([n_threads or _threads_outside, *_products_outside])
+        if first or limit < min(_product_limits):
+            restore = _limit_products(limit)
+            _restore_products = restore if first else _restore_products
+        _product_limits.append(limit)
     try:
         yield
     finally:
         with _thread_lock:
-            _product_scopes -= 1
-            if _product_scopes == 0:
+            _product_limits.remove(limit)
+            if not _product_limits:
                 with _control_of_pools():
-                    _products_limited.restore_original_limits()
+                    _restore_products()
+            elif limit < min(_product_limits):
+                _limit_products(min(_product_limits))
+
+
+def _limit_products(n_threads: int) -> Callable[[], None]:
+    """Set the number of threads, and return what restores the numbers from before."""
+    with _control_of_pools():
+        restore: Callable[[], None] = _thread_pools().limit(limits=n_threads, user_api="blas").restore_original_limits
+    return restore
 
 
 @contextmanager

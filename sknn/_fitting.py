@@ -94,7 +94,7 @@ class Fit(NamedTuple):
         """Return accuracy or R2 of the model, or of one of its networks, as it stands."""
         scored_network = (self.module if network is None else network).eval()
         compute = functools.partial(raw_scores, scored_network, autocast=True) if self.autocast else scored_network
-        raw = forward(compute, self.cost, scored.X, scored.rows).cpu().numpy()
+        raw = forward(compute, self.cost, scored.X, scored.rows).to(scored.X.dtype).cpu().numpy()
         return self.targets.score(raw, LINKS[self.targets.link](raw), scored.y, scored.weight)
 
     def contents(self) -> Iterator[Tensor]:

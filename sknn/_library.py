@@ -23,6 +23,9 @@ _KINDS_OF_X = [np.dtype(kind) for kind in ("uint8", "float32", "float64")]
 
 _INDICES = [np.dtype(kind) for kind in ("int32", "int64")]
 
+# Of each dtype the library and BLAS's product.
+_NAMES = {torch.float32: ("float", "sgemm"), torch.float64: ("double", "dgemm")}
+
 # As in C: numbers that a row of whole vectors is a multiple of.
 LANES = 16
 
@@ -88,8 +91,13 @@ class Library(NamedTuple):
 @functools.cache
 def library(dtype: torch.dtype) -> Library | None:
     """Return what computes in that dtype, or None where nothing was compiled for it or for these sources."""
-    folder = Path(__file__).with_name("_c")
-    name, product = {torch.float32: ("float", "sgemm"), torch.float64: ("double", "dgemm")}[dtype]
+    folder, names = (
+        Path(__file__).with_name("_c"),
+        {torch.float32: ("float", "sgemm"), torch.float64: ("double", "dgemm")},
+    )
+    if dtype not in names:
+        return None
+    name, product = names[dtype]
     try:
         loaded = ctypes.CDLL(str(folder / f"epoch_{name}.so"))
         loaded.source.restype = ctypes.c_uint32

@@ -8,6 +8,7 @@ from scipy.special import expit, log_expit
 _silent = np.errstate(all="ignore")  # scores that are not finite stay so
 
 
+@_silent
 def _exp(raw: np.ndarray) -> np.ndarray:
     # Half of the largest number: its own logarithm, rounded to float32, is past it.
     return np.exp(np.minimum(raw, np.log(np.finfo(raw.dtype).max / 2)))

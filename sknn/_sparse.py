@@ -41,12 +41,12 @@ def is_mostly_zeros(X: Any, rows: np.ndarray, n_units: int, batch_size: int) -> 
     return bool(share < (MOSTLY if n_units >= _MANY_UNITS else _MOSTLY_FOR_FEW))
 
 
-def sparse_memory(X: Sequence[Any], batch_size: int, n_units: int, dtype: torch.dtype) -> SparseMemory:
+def sparse_memory(X: Sequence[Any], batch_size: int, n_units: int, dtype: torch.dtype, n_threads: int) -> SparseMemory:
     """Return the memory for batches of any of those X and a first layer of so many units."""
     n_features, value = X[0].shape[1], np.dtype(str(dtype).removeprefix("torch."))
     widest = 1 + max(int(np.diff(each.indptr).max()) if scipy.sparse.issparse(each) else n_features for each in X)
     entry = np.dtype([("place", np.int32), ("value", value)], align=True)
-    n_threads, flags_stride = torch.get_num_threads(), -(-n_features // 8) * 8
+    flags_stride = -(-n_features // 8) * 8
     arrays = {
         "row_starts": np.empty(batch_size, np.int64),
         "row_stops": np.empty(batch_size, np.int64),

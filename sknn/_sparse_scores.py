@@ -25,48 +25,59 @@ _MANY = 1e8
 @torch.no_grad()
 def sparse_scores(module: Any, X: DenseRows | HostRows, rows: np.ndarray | None = None) -> Tensor | None:
     """Return the raw scores (n, c) of X, or of some of its rows, or None for all but plain networks on such X."""
-    if X.device.type != "cpu" or not isinstance(module, nn.Module) or module.training or not is_plain(module):
+    if X.device.type != "cpu" or not isinstance(module, nn.Module) or not is_plain(module):
         return None
     parameters, n_rows = list(module.parameters()), len(X) if rows is None else len(rows)
-    if n_rows * sum(parameter.numel() for parameter in parameters) < _MANY or len(parameters) < 4:
-        return None
-    as_expected = all(parameter.dtype == X.dtype and parameter.is_contiguous() for parameter in parameters)
-    if not as_expected or activation_of(module) not in ACTIVATIONS_IN_C or rows_of(X.source) is None:
+    if n_rows * sum(parameter.numel() for parameter in parameters) < _MANY or not _is_as_fitted(module, X):
         return None
     library, places = _library.library(X.dtype), np.arange(n_rows) if rows is None else rows
     if library is None or not is_mostly_zeros(X.source, places, len(parameters[0]), _BATCH):
         return None
-    networks = [_network(library, module, X.source) for _ in range(torch.get_num_threads())]
+    weight, bias = parameters[:2]
+    # Of each feature its weights, then the biases, and room to read a whole vector from the last of them on.
+    turned = torch.cat([weight.T, bias[None], weight.new_empty(1, len(bias))])
+    networks = [_network(library, module, X.source, turned) for _ in range(torch.get_num_threads())]
     models = (Model * len(networks))(*(network.model for network in networks))
-    scores = parameters[0].new_empty(n_rows, len(parameters[-1]))
+    scores = weight.new_empty(n_rows, len(parameters[-1]))
     # BLAS needs no threads beside these: those that it has wait for work by keeping the cores busy.
     with product_limit(1):
         library.score_rows(models, len(models), places.ctypes.data, n_rows, _BATCH, scores.data_ptr())
     return scores
 
 
+def _is_as_fitted(module: MLP, X: DenseRows | HostRows) -> bool:
+    """Return whether C can read a network and X; users may have changed the one that was fitted."""
+    source: Any = X.source
+    parameters = list(module.parameters())
+    return (
+        len(parameters) >= 4
+        and rows_of(source) is not None
+        and source.shape[1] == parameters[0].shape[1]
+        and activation_of(module) in ACTIVATIONS_IN_C
+        and not any(part.training for part in module.modules())
+        and all(p.dtype == X.dtype and p.device.type == "cpu" and p.is_contiguous() for p in parameters)
+    )
+
+
 class _Network(NamedTuple):
     """A network in C with memory of its own, which has to stay while that is in use."""
 
     model: Model
-    tensors: list[Tensor]
+    outs: list[Tensor]
     memory: SparseMemory
 
 
-def _network(library: Library, module: MLP, X: Any) -> _Network:
+def _network(library: Library, module: MLP, X: Any, turned: Tensor) -> _Network:
     linear: list[Any] = module.linear_layers()
-    first, new = linear[0], linear[0].weight.new_empty
-    outs = [new(-(-layer.out_features // LANES) * LANES * _BATCH) for layer in linear]
-    # Of each feature its weights, then the biases, and room to read a whole vector from the last of them on.
-    turned = torch.cat([first.weight.T, first.bias[None], new(1, first.out_features)])
+    outs = [turned.new_empty(-(-layer.out_features // LANES) * LANES * _BATCH) for layer in linear]
     layers = (Layer * len(linear))(*(_layer(layer, out) for layer, out in zip(linear, outs, strict=True)))
     layers[0].weight = turned.data_ptr()
-    memory = sparse_memory([X], _BATCH, first.out_features, turned.dtype)
+    memory = sparse_memory([X], _BATCH, linear[0].out_features, turned.dtype, 1)
     model = Model(
         product=library.product, n_threads=1, n_layers=len(linear), layers=layers, X=rows_of(X),
         activation=ACTIVATIONS_IN_C.index(activation_of(module)), sparse=ctypes.pointer(memory.struct),
     )  # fmt: skip
-    return _Network(model, [*outs, turned], memory)
+    return _Network(model, outs, memory)
 
 
 def _layer(layer: nn.Linear, out: Tensor) -> Layer:

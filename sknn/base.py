@@ -213,10 +213,9 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         numeric = is_regressor(self)
         X = self._as_rows(X, reset=first)
         X, y, sample_weight = validate_training(self, X, y, sample_weight, y_numeric=numeric, reset=first)
-        learned = self._learn_targets(y) if first and targets is None else None
-        targets = learned or targets or self._continue_targets(y)
-        if learned is None:
-            self._check_targets(y, targets)
+        if targets is None:
+            targets = self._learn_targets(y) if first else self._continue_targets(y)
+        self._check_targets(y, targets)
         encoded, weight = targets.encode(y), self._row_weights(y, sample_weight, targets)
         if weight is not None:
             # Nothing can be divided by what a fit flushes to zero.

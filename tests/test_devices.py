@@ -138,6 +138,11 @@ def test_small_products_of_numpy_take_one_thread_until_the_last_scope_ends():
             first.__exit__(None, None, None)  # as where two Python threads fit at once
             assert product_threads() == {1}
         assert product_threads() == outside
+        with product_limit(2):
+            with product_limit(1):
+                assert product_threads() == {1}
+            assert product_threads() == {2}  # as where rows are scored in the midst of a fit
+        assert product_threads() == outside
         with compute_scope(_NO_SCOPE_WORK, CPU, once=True):
             assert product_threads() == outside
 

@@ -97,6 +97,17 @@ def test_threads_change_no_bit(entries, step, n_threads, set_threads):
         assert torch.equal(mine, theirs)
 
 
+def test_a_neighbour_that_reads_all_of_x_keeps_its_threads(entries, set_threads):
+    set_threads(2)
+    run, *_ = make_pass(compiled_pass, FusedMLPStep, X=X, hidden=(20,), n_models=2)
+    compute, within = run._run_batches, []
+    run._networks[1].model.n_threads = 1
+    run._run_batches = lambda *given: (within.append(threadpool_info()[0]["num_threads"]), compute(*given))[1]
+    with threadpool_limits(2, user_api="blas"):
+        run()
+    assert within == [1, 2]
+
+
 def test_calls_and_neighbours_change_no_bit(entries, monkeypatch):
     options = {"X": X, "hidden": (20, 5), "rule": "adamw"}
     together = after(compiled_pass, SmallMLPStep, n_models=3, **options)
@@ -223,6 +234,12 @@ def test_a_module_in_training_or_for_little_work_is_left_to_itself(monkeypatch):
     monkeypatch.setattr(_sparse_scores, "_MANY", 1)
     assert sparse_scores(module, rows) is not None
     assert sparse_scores(module.train(), rows) is None
+    module = MLP(130, 3, (70,), dropout=0.5, dtype=torch.float64, random_state=0).eval()
+    module.layers[2].train()  # to draw predictions
+    assert sparse_scores(module, rows) is None
+    assert sparse_scores(MLP(131, 3, (70,), dtype=torch.float64, random_state=0).eval(), rows) is None
+    halves = place((MANY * 255).astype(np.uint8), torch.device("cpu"), torch.float16)
+    assert sparse_scores(MLP(130, 3, (70,), random_state=0).half().eval(), halves) is None
 
 
 def test_predictions_of_many_rows_are_those_of_few(few_suffice):

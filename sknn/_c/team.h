@@ -5,6 +5,7 @@
 typedef void work_of_share(const void *task, int64_t share, int64_t n_shares);
 
 #if defined(__unix__) || defined(__APPLE__)
+#include <fenv.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -27,6 +28,7 @@ struct Team {
     atomic_long n_tasks, n_left; /* tasks until now, and shares of this one that helpers have not done yet */
     work_of_share *work;         /* of this task, or NULL to end */
     const void *task;
+    fenv_t environment; /* of who starts the helpers: it says what becomes of denormal numbers */
     Helper helpers[MOST_HELPERS];
 };
 
@@ -42,6 +44,7 @@ static void await_task(Team *team, long number) {
 static void *help(void *given) {
     Helper *helper = given;
     Team *team = helper->team;
+    fesetenv(&team->environment);
     for (long number = 1;; number++) {
         await_task(team, number);
         if (!team->work)
@@ -75,6 +78,7 @@ static void start_team(Team *team, int64_t n_threads) {
     *team = (Team){.n_shares = 1};
     pthread_mutex_init(&team->mutex, NULL);
     pthread_cond_init(&team->new_task, NULL);
+    fegetenv(&team->environment);
     for (int64_t i = 0; i < MOST_HELPERS && i + 1 < n_threads; i++) {
         Helper *helper = team->helpers + i;
         *helper = (Helper){.team = team, .share = i + 1};
