@@ -43,12 +43,13 @@ class Products:
 def of_fits() -> list[list[str]]:
     rows = []
     for name, work in WORKLOADS.items():
-        fitted = {side: sides(work)[side] for side in ("sknn", "scikit-learn")}
+        peers = sides(work)
+        fitted = {side: peers[side] for side in ("sknn", "scikit-learn")}
         X, y = fitted["sknn"][1:]
         sizes = [X.shape[1], *work.hidden, len(np.unique(y))]
         n_batches = work.n_epochs * -(-len(X) // work.batch_size)
         fitted["products"] = (Products(sizes, min(work.batch_size, len(X)), n_batches), X, y)
-        best = best_threads(fitted)
+        best = best_threads(fitted, work.n_fits)
         rows.append(row(name, {side: (lambda of=of, n=best[side]: seconds(of, n)) for side, of in fitted.items()}))
     return rows
 

@@ -14,7 +14,7 @@ from sknn._devices import product_limit
 from sknn._dropout import LEVELS, n_dropped, random_numbers
 from sknn._fused import FusedMLPStep
 from sknn._learner import Learner, Shuffled
-from sknn._library import ACTIVATIONS_IN_C, LANES, Layer, Library, Model, Rows, rows_of
+from sknn._library import ACTIVATIONS_IN_C, Layer, Library, Model, Rows, rows_of, up_to_lanes
 from sknn._samples import batch_bounds
 from sknn._small import SmallMLPStep
 from sknn._solvers import SCHEDULES, Solver, SolverOptions, scheduled
@@ -224,7 +224,7 @@ class _Memory(NamedTuple):
 
 def _memory(step: _PlainStep, weights: list[Tensor], n_rows: int, *, dense: bool) -> _Memory:
     new, n_drawn = step.parameters.data.new_empty, n_rows if step.masks else 0
-    widths = [-(-weight.shape[1] // LANES) * LANES for weight in weights]
+    widths = [up_to_lanes(weight.shape[1]) for weight in weights]
     return _Memory(
         new(n_rows, weights[0].shape[2]) if dense else None,
         {name: new(n_rows) for name in ("shares", "highest", "sums")},

@@ -21,6 +21,7 @@ from sknn._activations import ACTIVATIONS
 ACTIVATIONS_IN_C = [ACTIVATIONS[name] for name in ("identity", "relu", "logistic", "tanh")]
 _KINDS_OF_X = [np.dtype(kind) for kind in ("uint8", "float32", "float64")]
 
+# Kinds of indices that CSR matrices have.
 _INDICES = [np.dtype(kind) for kind in ("int32", "int64")]
 
 # Of each dtype the library and BLAS's product.
@@ -117,6 +118,11 @@ def library(dtype: torch.dtype) -> Library | None:
     loaded.score_rows.argtypes = [model, number, address, number, number, address]
     loaded.score_rows.restype = None
     return Library(loaded.run_batches, loaded.score_rows, address_of(capsule, signature))
+
+
+def up_to_lanes(n: int) -> int:
+    """Return how many numbers a row of n takes where it ends with a whole vector."""
+    return -(-n // LANES) * LANES
 
 
 def is_compiled() -> bool:

@@ -7,11 +7,11 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from sknn._library import Sparse
+from sknn._library import LANES, Sparse
 
 # It is faster with enough rows to make up for turning the first layer, enough features, units that fill vectors, and no
-# more scores of a batch than stay in the cache of a core.
-_ENOUGH_ROWS, _ENOUGH_FEATURES, _ENOUGH_UNITS, _CACHED_SCORES = 1024, 128, 16, 2**17
+# more scores of a batch than stay in the cache of a core. With fewer units C would read past the end of the parameters.
+ENOUGH_ROWS, _ENOUGH_FEATURES, _ENOUGH_UNITS, _CACHED_SCORES = 1024, 128, LANES, 2**17
 
 # The share of X that is not zero has to be below the first number, or below the second where units are few.
 MOSTLY, _MANY_UNITS, _MOSTLY_FOR_FEW = 0.22, 64, 0.05
@@ -32,7 +32,7 @@ class SparseMemory(NamedTuple):
 
 def is_mostly_zeros(X: Any, rows: np.ndarray, n_units: int, batch_size: int) -> bool:
     """Return whether to read those rows of X entry by entry, into so many units; the rows alone decide."""
-    enough = len(rows) >= _ENOUGH_ROWS and X.shape[1] >= _ENOUGH_FEATURES and n_units >= _ENOUGH_UNITS
+    enough = len(rows) >= ENOUGH_ROWS and X.shape[1] >= _ENOUGH_FEATURES and n_units >= _ENOUGH_UNITS
     if not enough or batch_size * n_units > _CACHED_SCORES:
         return False
     sample = np.random.default_rng(0).choice(rows, _SAMPLE)  # at steps they may be all alike

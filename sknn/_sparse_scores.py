@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from sknn import _library
 from sknn._devices import product_limit
 from sknn._fused import activation_of, is_plain
-from sknn._library import ACTIVATIONS_IN_C, LANES, Layer, Library, Model, rows_of
+from sknn._library import ACTIVATIONS_IN_C, Layer, Library, Model, rows_of, up_to_lanes
 from sknn._samples import DenseRows, HostRows
-from sknn._sparse import SparseMemory, is_mostly_zeros, sparse_memory
+from sknn._sparse import ENOUGH_ROWS, SparseMemory, is_mostly_zeros, sparse_memory
 from sknn.modules import MLP
 
 # Rows of a batch: enough to fill the products, little enough to stay in the cache of a core.
@@ -25,9 +25,11 @@ _MANY = 1e8
 @torch.no_grad()
 def sparse_scores(module: Any, X: DenseRows | HostRows, rows: np.ndarray | None = None) -> Tensor | None:
     """Return the raw scores (n, c) of X, or of some of its rows, or None for all but plain networks on such X."""
-    if X.device.type != "cpu" or not isinstance(module, nn.Module) or not is_plain(module):
+    n_rows = len(X) if rows is None else len(rows)
+    # Epochs that end with a score ask this, so the first look is a short one.
+    if n_rows < ENOUGH_ROWS or X.device.type != "cpu" or not isinstance(module, nn.Module) or not is_plain(module):
         return None
-    parameters, n_rows = list(module.parameters()), len(X) if rows is None else len(rows)
+    parameters = list(module.parameters())
     if n_rows * sum(parameter.numel() for parameter in parameters) < _MANY or not _is_as_fitted(module, X):
         return None
     library, places = _library.library(X.dtype), np.arange(n_rows) if rows is None else rows
@@ -69,7 +71,7 @@ class _Network(NamedTuple):
 
 def _network(library: Library, module: MLP, X: Any, turned: Tensor) -> _Network:
     linear: list[Any] = module.linear_layers()
-    outs = [turned.new_empty(-(-layer.out_features // LANES) * LANES * _BATCH) for layer in linear]
+    outs = [turned.new_empty(up_to_lanes(layer.out_features) * _BATCH) for layer in linear]
     layers = (Layer * len(linear))(*(_layer(layer, out) for layer, out in zip(linear, outs, strict=True)))
     layers[0].weight = turned.data_ptr()
     memory = sparse_memory([X], _BATCH, linear[0].out_features, turned.dtype, 1)

@@ -37,7 +37,7 @@ TWICE = scipy.sparse.csr_array(
 def entries(monkeypatch):
     """Let all of X be read so, and return a list that gets an item for each fit that does."""
     used, memory = [], _sparse.sparse_memory
-    for bound in ("_ENOUGH_ROWS", "_ENOUGH_FEATURES"):
+    for bound in ("ENOUGH_ROWS", "_ENOUGH_FEATURES"):
         monkeypatch.setattr(_sparse, bound, 1)
     monkeypatch.setattr(_sparse, "_MOSTLY_FOR_FEW", 0.5)
     monkeypatch.setattr(_sparse, "MOSTLY", 0.5)

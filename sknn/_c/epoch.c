@@ -1,16 +1,12 @@
 /* Epochs of plain multi-layer perceptrons: gather, forward, backward and update, batch by batch, with no call of Python
- * between them.
- *
- * It is compiled for float, and with -DDOUBLE for double. Matrices are row-major, and in the layers rows of X are
- * columns, (n, b), as in _small.py. Matrix products are those of the BLAS in scipy. _compiled.py fills `Layer`,
- * `Rows` and `Model`, field by field.
+ * between them. Matrix products are those of the BLAS in scipy.
  */
 #include "model.h"
 #include "team.h"
 #include "update.h"
 #include "sparse.h"
 
-/* Tells a library that was made of another state of this file. */
+/* Tells a library that was made of another state of these files. */
 uint32_t source(void) { return SOURCE; }
 
 /* --- exponentials, in loops that fill the vectors of the CPU --- */
@@ -304,7 +300,8 @@ double run_batches(const Model *model, const int64_t *rows, int64_t n_rows, int6
         random = forward(model, &team, rows, b, random);
         double loss = loss_and_gradient(model, rows, b, model->layers + model->n_layers - 1);
         const real *grad = backward(model, b);
-        loss += model->sparse ? sparse_update(model, &team, b, grad, by) : update(model, by, 0, model->n_parameters, model->grad, model->decayed);
+        loss += model->sparse ? sparse_update(model, &team, b, grad, by)
+                              : update(model, by, 0, model->n_parameters, model->grad, model->decayed);
         sum += loss * b;
     }
     if (model->sparse)

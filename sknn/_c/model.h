@@ -1,4 +1,4 @@
-/* What _compiled.py fills, field by field, and what all parts of the epochs share.
+/* What _library.py declares too, field by field, and what all parts of the epochs share.
  *
  * It is compiled for float, and with -DDOUBLE for double. Matrices are row-major, and in the layers rows of X are
  * columns, (n, b), as in _small.py.

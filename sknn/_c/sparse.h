@@ -6,7 +6,7 @@
  */
 
 #define VECTOR (64 / sizeof(real)) /* numbers in the widest vector of a CPU */
-#define BLOCK 2048 /* parameters that a thread updates at once */
+#define BLOCK 2048                 /* parameters that a thread updates at once */
 #define UNROLL _Pragma("GCC unroll 8")
 
 typedef real vector __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
