@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 import torch
 from scipy.special import expit
 from torch import nn
@@ -12,6 +11,8 @@ from torch import nn
 from sknn._activations import ACTIVATIONS
 from sknn._samples import pass_size
 from sknn.modules import MLP, Dropout, Linear
+
+_DTYPES = (torch.float32, torch.float64)
 
 # Those of scikit-learn's kind, which write to their argument; the others are left to torch.
 _FUNCTIONS: dict[type[nn.Module], Callable[[np.ndarray], np.ndarray] | None] = {
@@ -28,7 +29,7 @@ def few_scores(module: Any, X: Any, device: torch.device) -> np.ndarray | None:
     """Return the raw scores (n, c) of rows X, or None for more rows and for all but plain networks."""
     if type(module) is not MLP or device.type != "cpu" or X.shape[0] > pass_size(X.shape[0], X.shape[1]):
         return None
-    layers: Any = module.layers
+    layers = module._modules["layers"]  # nn.Module.__getattr__ would take as long as a product
     if type(layers) is not nn.Sequential or module.training:
         return None
     if any(part._forward_hooks or part._forward_pre_hooks for part in (module, layers)):
@@ -40,9 +41,10 @@ def few_scores(module: Any, X: Any, device: torch.device) -> np.ndarray | None:
         if part._forward_hooks or part._forward_pre_hooks:
             return None
         if kind is Linear:
-            if part.bias is None or part.weight.dtype not in (torch.float32, torch.float64):
+            weight, bias = part._parameters["weight"], part._parameters["bias"]
+            if bias is None or weight.dtype not in _DTYPES:
                 return None
-            weight, bias = part.weight.data.numpy(), part.bias.data.numpy()
+            weight, bias = weight.data.numpy(), bias.data.numpy()
             values = _values(X, weight.dtype) if values is None else values
             if values is None or weight.dtype != values.dtype:
                 return None
@@ -58,6 +60,6 @@ def few_scores(module: Any, X: Any, device: torch.device) -> np.ndarray | None:
 
 def _values(X: Any, dtype: np.dtype) -> np.ndarray | None:
     """Return rows X as products of that dtype read them, or None where their numbers may not fit in it."""
-    if not np.can_cast(X.dtype, dtype):
+    if X.dtype != dtype and not np.can_cast(X.dtype, dtype):
         return None
-    return np.asarray(X.toarray() if scipy.sparse.issparse(X) else X, dtype=dtype, order="C")
+    return np.asarray(X if isinstance(X, np.ndarray) else X.toarray(), dtype=dtype, order="C")
