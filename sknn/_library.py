@@ -92,13 +92,9 @@ class Library(NamedTuple):
 @functools.cache
 def library(dtype: torch.dtype) -> Library | None:
     """Return what computes in that dtype, or None where nothing was compiled for it or for these sources."""
-    folder, names = (
-        Path(__file__).with_name("_c"),
-        {torch.float32: ("float", "sgemm"), torch.float64: ("double", "dgemm")},
-    )
-    if dtype not in names:
+    if dtype not in _NAMES:
         return None
-    name, product = names[dtype]
+    folder, (name, product) = Path(__file__).with_name("_c"), _NAMES[dtype]
     try:
         loaded = ctypes.CDLL(str(folder / f"epoch_{name}.so"))
         loaded.source.restype = ctypes.c_uint32
