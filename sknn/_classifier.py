@@ -69,6 +69,7 @@ class ClassifierEstimatorMixin(ClassifierMixin):
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit."
                 f" Previously got {self.classes_}, `y` has {learned.public_classes}"
             )
+        self._check_targets(y, self._targets)
         return self._targets
 
     def _row_weights(self, y: Any, sample_weight: np.ndarray | None, targets: Any) -> np.ndarray | None:

@@ -29,7 +29,9 @@ class RegressorEstimatorMixin(RegressorMixin):
     quantile: float
 
     def _learn_targets(self, y: Any) -> RealTargets:
-        return RealTargets(1 if y.ndim == 1 else y.shape[1], "exp" if self.loss == "poisson" else "identity")
+        targets = RealTargets(1 if y.ndim == 1 else y.shape[1], "exp" if self.loss == "poisson" else "identity")
+        self._check_targets(y, targets)
+        return targets
 
     def _check_targets(self, y: Any, targets: Any) -> None:
         n_columns = 1 if y.ndim == 1 else y.shape[1]
@@ -45,6 +47,7 @@ class RegressorEstimatorMixin(RegressorMixin):
             raise ValueError(f"loss='poisson' needs y >= 0, got a smallest value of {y.min():g}.")
 
     def _continue_targets(self, y: Any) -> RealTargets:
+        self._check_targets(y, self._targets)
         return self._targets
 
     def _row_weights(self, y: Any, sample_weight: np.ndarray | None, targets: Any) -> np.ndarray | None:

@@ -51,6 +51,8 @@ class ClassTargets:
     @classmethod
     def from_labels(cls, y: Any) -> "ClassTargets":
         """Learn the classes from y of shape (n,) or (n, columns), already validated."""
+        if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biuU":  # their type is known without a look
+            return cls.from_classes([np.unique(y)], several=False)
         # scikit-learn's type has any two values for an indicator; here those of one have to be 0 and 1.
         if label_type(y) == "multilabel-indicator" and not len(_no_indicators(y)):
             return cls("multilabel", (np.array([0, 1]),) * y.shape[1], scipy.sparse.issparse(y))
@@ -93,7 +95,7 @@ class ClassTargets:
         if self.kind == "multilabel":
             return _no_indicators(y)
         pairs = zip(_columns(y), self.classes, strict=True)
-        return np.concatenate([np.setdiff1d(column, classes) for column, classes in pairs])
+        return np.concatenate([column[np.isin(column, classes, invert=True)] for column, classes in pairs])
 
     def encode(self, y: Any) -> np.ndarray:
         """Return class indices int64 (n, columns) for softmax outputs, 0.0 or 1.0 for logistic ones."""

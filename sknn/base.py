@@ -215,7 +215,8 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
         X, y, sample_weight = validate_training(self, X, y, sample_weight, y_numeric=numeric, reset=first)
         if targets is None:
             targets = self._learn_targets(y) if first else self._continue_targets(y)
-        self._check_targets(y, targets)
+        else:
+            self._check_targets(y, targets)
         encoded, weight = targets.encode(y), self._row_weights(y, sample_weight, targets)
         if weight is not None:
             # Nothing can be divided by what a fit flushes to zero.
