@@ -2,13 +2,13 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from threadpoolctl import OpenBLASController, ThreadpoolController
+from threadpoolctl import LibController, OpenBLASController, ThreadpoolController
 
 DTYPES = ("auto", "float32", "float64", "bfloat16")
 
@@ -117,7 +117,6 @@ def _thread_limit(n_threads: int | None) -> Iterator[None]:
 
 _product_limits: list[int] = []
 _products_outside: list[int] = []
-_restore_products: Any = None
 
 
 @contextmanager
@@ -126,34 +125,29 @@ def product_limit(n_threads: int | None) -> Iterator[None]:
 
     Of scopes that overlap the lowest number holds; the last one to end restores what was before the first.
     """
-    global _products_outside, _restore_products
-    with _thread_lock:
-        first = not _product_limits
-        if first:
-            pools = _thread_pools().select(user_api="blas").lib_controllers
-            _products_outside = [pool.num_threads for pool in pools]
-        limit = min([n_threads or _threads_outside, *_products_outside])
-        if first or limit < min(_product_limits):
-            restore = _limit_products(limit)
-            _restore_products = restore if first else _restore_products
-        _product_limits.append(limit)
+    global _products_outside
+    limit = 0
     try:
+        with _thread_lock:
+            if not _product_limits:
+                _products_outside = [pool.num_threads for pool in _product_pools()]
+            limit = min([n_threads or _threads_outside, *_products_outside])
+            _product_limits.append(limit)
+            _limit_products()
         yield
     finally:
         with _thread_lock:
-            _product_limits.remove(limit)
-            if not _product_limits:
-                with _control_of_pools():
-                    _restore_products()
-            elif limit < min(_product_limits):
-                _limit_products(min(_product_limits))
+            if limit in _product_limits:
+                _product_limits.remove(limit)
+                _limit_products()
 
 
-def _limit_products(n_threads: int) -> Callable[[], None]:
-    """Set the number of threads, and return what restores the numbers from before."""
+def _limit_products() -> None:
+    """Set the number of threads to the lowest limit, or to what it was where there is none."""
+    lowest = min(_product_limits, default=None)
     with _control_of_pools():
-        restore: Callable[[], None] = _thread_pools().limit(limits=n_threads, user_api="blas").restore_original_limits
-    return restore
+        for pool, outside in zip(_product_pools(), _products_outside, strict=True):
+            pool.set_num_threads(outside if lowest is None else lowest)
 
 
 @contextmanager
@@ -171,8 +165,8 @@ def _control_of_pools() -> Iterator[None]:
 
 
 @functools.cache
-def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all libraries of the process
+def _product_pools() -> list[LibController]:
+    return ThreadpoolController().select(user_api="blas").lib_controllers  # looks through all libraries of the process
 
 
 @contextmanager
