@@ -62,13 +62,23 @@ def _dropouts(step: _PlainStep, k: int) -> list[Dropout]:
     return [dropout for dropout in step.masks.of_model(k) if dropout is not None]
 
 
+class _Call(NamedTuple):
+    """A call of C: where the numbers of its rows are and its rates, and how many batches end before and with it."""
+
+    rows: int
+    n_rows: int
+    rates: int
+    n_before: int
+    n_after: int
+
+
 class _Network(NamedTuple):
-    """One of K models in C, and the memory where it finds the rows and the rates of an epoch."""
+    """One of K models in C, the memory where it finds the rows and the rates of an epoch, and the calls of one."""
 
     model: Model
     rows: np.ndarray
     rates: np.ndarray
-    addresses: tuple[int, int]
+    calls: list[_Call]
     widths: list[int]
     """Of the layers with dropout."""
     generator: torch.Generator | None
@@ -84,7 +94,7 @@ class CompiledPass:
         recipe, n_rows = learners[0].recipe, len(learners[0].rows)
         self._step, self._solver, self._learners, self._orders = step, solver, learners, orders
         self._batch_size, self._n_batches = min(recipe.batch_size, n_rows), len(batch_bounds(n_rows, recipe.batch_size))
-        weights = step.parameters.views(step.parameters.data)[::2]
+        weights = step.parameters.data_views[::2]
         self._sparse = self._sparse_memories(weights)
         self._turned_decayed = _turned(step.parameters.decayed, weights[0]) if any(self._sparse) else None
         self._memory = _memory(step, weights, self._batch_size, dense=None in self._sparse)
@@ -137,17 +147,14 @@ class CompiledPass:
 
     def _run(self, network: _Network, n_updates: int) -> float:
         """Train on all rows after that many updates and return the sum of losses."""
-        n_rows, at_once, total, (rows, rates) = len(network.rows), self._rows_of_a_call, 0.0, network.addresses
-        for start in range(0, n_rows, at_once):
-            stop, n_before = min(start + at_once, n_rows), start // self._batch_size
-            numbers = self._random_numbers(network, stop - start) if network.widths else None
-            network.model.random = None if numbers is None else numbers.data_ptr()
-            total += self._run_batches(
-                network.model, rows + 8 * start, stop - start, self._batch_size, rates + 8 * n_before,
-                n_updates + n_before,
-            )  # fmt: skip
-            n_after = n_updates + -(-stop // self._batch_size)
-            self._solver.count(max(0, n_after - self._solver.steps))  # of several models, the one that is ahead
+        total, model = 0.0, network.model
+        for rows, n_rows, rates, n_before, n_after in network.calls:
+            if network.widths:
+                numbers = self._random_numbers(network, n_rows)
+                model.random = numbers.data_ptr()
+            total += self._run_batches(model, rows, n_rows, self._batch_size, rates, n_updates + n_before)
+            # Of several models, the one that is ahead.
+            self._solver.count(max(0, n_updates + n_after - self._solver.steps))
         return total
 
     def _run_in_threads(self, network: _Network, n_updates: int) -> float:
@@ -164,7 +171,15 @@ class CompiledPass:
         rows, rates = np.array(self._learners[k].rows, np.int64), np.empty(self._n_batches)
         widths = [layer.n_out for layer in model.layers[: model.n_layers] if layer.mask]
         generator = next((dropout.generator for dropout in _dropouts(self._step, k)), None)
-        return _Network(model, rows, rates, (rows.ctypes.data, rates.ctypes.data), widths, generator)
+        return _Network(model, rows, rates, self._calls(rows, rates), widths, generator)
+
+    def _calls(self, rows: np.ndarray, rates: np.ndarray) -> list[_Call]:
+        calls = []
+        for start in range(0, len(rows), self._rows_of_a_call):
+            stop = min(start + self._rows_of_a_call, len(rows))
+            n_before, n_after = start // self._batch_size, -(-stop // self._batch_size)
+            calls.append(_Call(rows[start:].ctypes.data, stop - start, rates[n_before:].ctypes.data, n_before, n_after))
+        return calls
 
     def _model(self, k: int, X: Rows, product: int) -> Model:
         """Return model k; everything it has the address of belongs to the pass, its step or its learner."""
@@ -234,7 +249,7 @@ def _memory(step: _PlainStep, weights: list[Tensor], n_rows: int, *, dense: bool
 
 def _layers(step: _PlainStep, k: int, memory: _Memory, *, turned: bool) -> "ctypes.Array[Layer]":
     """Return the layers of model k; with `turned`, the first one is (n_in, n_out), and its biases come after it."""
-    data, grad = (step.parameters.views(of) for of in (step.parameters.data, step.parameters.grad))
+    data, grad = step.parameters.data_views, step.parameters.grad_views
     dropouts = [*step.masks.of_model(k), None]
     parts = zip(data[::2], data[1::2], grad[::2], grad[1::2], memory.layers, dropouts, strict=True)
     layers = (Layer * len(dropouts))(*(_layer(k, *of_layer) for of_layer in parts))

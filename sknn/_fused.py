@@ -49,7 +49,7 @@ class FusedMLPStep(AutogradStep):
     ) -> None:
         super().__init__(modules, loss, alpha=alpha)
         self.activation, self.masks = activation_of(modules[0]), Masks(modules)
-        data, grad = (self.parameters.views(of) for of in (self.parameters.data, self.parameters.grad))
+        data, grad = self.parameters.data_views, self.parameters.grad_views
         self._layers = [
             _Layer(weight, weight.mT, bias.unsqueeze(2), weight_grad, bias_grad.unsqueeze(2))
             for weight, bias, weight_grad, bias_grad in zip(data[::2], data[1::2], grad[::2], grad[1::2], strict=True)

@@ -23,24 +23,59 @@ class Snapshot(NamedTuple):
         return Snapshot(self.data[list(models)], [self.buffers[k] for k in models])
 
 
+class _Place(NamedTuple):
+    """Where the numbers of a parameter are in each row."""
+
+    start: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def of(self, flat: Tensor) -> Tensor:
+        """Return the view (K, ...) of rows (K, P)."""
+        strides, start = (flat.stride(0), *self.strides), flat.storage_offset() + self.start
+        return flat.as_strided((len(flat), *self.shape), strides, start)
+
+
+def _places(parameters: Sequence[Tensor]) -> list[_Place]:
+    """Return the places of parameters one behind the other."""
+    places, start = list[_Place](), 0
+    for shape in (parameter.shape for parameter in parameters):
+        places.append(_Place(start, shape, tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))))
+        start += math.prod(shape)
+    return places
+
+
+def _joined_places(parameters: Sequence[Tensor]) -> list[_Place]:
+    """Return the places of weights and biases where each bias is behind its weights."""
+    places, start = list[_Place](), 0
+    for n_out, n_in in (weight.shape for weight in parameters[::2]):
+        weights, biases = (n_out, n_in), (n_out,)
+        places += [_Place(start, weights, (n_in + 1, 1)), _Place(start + n_in, biases, (n_in + 1,))]
+        start += n_out * (n_in + 1)
+    return places
+
+
 class FlatParameters:
     """The parameters of K modules and their gradients as two tensors of shape (K, P).
 
     The modules' own parameters become views of them, in their order. With `joined`, for modules that have nothing but
     linear layers, each layer is one matrix (n_out, n_in + 1), whose last column is its bias. Rows end in zeros up to
-    whole vectors of the CPU, which no module sees. `decayed` (P,) is 1 for parameters of two or more dimensions, which
-    are what the penalty applies to, and 0 for the others.
+    whole vectors of the CPU, which no module sees. `data_views` and `grad_views` are what `views` returns of them.
+    `decayed` (P,) is 1 for parameters of two or more dimensions, which are what the penalty applies to, and 0 for the
+    others.
     """
 
     def __init__(self, modules: Sequence[nn.Module], *, joined: bool = False) -> None:
-        self._modules, self._joined = modules, joined
+        self._modules = modules
         trained = [[p for p in module.parameters() if p.requires_grad] for module in modules]
         self._first = trained[0]
+        self._places = _joined_places(self._first) if joined else _places(self._first)
         n_vectors = math.ceil(sum(p.numel() for p in self._first) / _VECTOR)
         shape = (len(modules), n_vectors * _VECTOR)
         device, dtype = (self._first[0].device, self._first[0].dtype) if self._first else (None, None)
         self.data = torch.zeros(shape, device=device, dtype=dtype)
         self.grad = torch.zeros_like(self.data)
+        self.data_views, self.grad_views = self.views(self.data), self.views(self.grad)
         for k, parameters in enumerate(trained):
             self._adopt(k, parameters)
         self.decayed = torch.zeros_like(self.data[0])
@@ -49,25 +84,18 @@ class FlatParameters:
 
     @torch.no_grad()
     def _adopt(self, k: int, parameters: list[nn.Parameter]) -> None:
-        views = (self.views(flat[k : k + 1]) for flat in (self.data, self.grad))
-        for parameter, data, grad in zip(parameters, *views, strict=True):
-            data[0].copy_(parameter)
-            parameter.data, parameter.grad = data[0], grad[0]
+        for parameter, data, grad in zip(parameters, self.data_views, self.grad_views, strict=True):
+            data[k].copy_(parameter)
+            parameter.data, parameter.grad = data[k], grad[k]
 
     def views(self, flat: Tensor) -> list[Tensor]:
         """Return views (K, ...) of `data` or `grad`, one for each parameter in their order."""
-        if self._joined:
-            return [view for layer in self.layers(flat) for view in (layer[..., :-1], layer[..., -1])]
-        sizes = [parameter.numel() for parameter in self._first]
-        parts = flat[:, : sum(sizes)].split(sizes, dim=1)
-        return [part.view(-1, *parameter.shape) for part, parameter in zip(parts, self._first, strict=True)]
+        return [place.of(flat) for place in self._places]
 
     def layers(self, flat: Tensor) -> list[Tensor]:
         """Return views (K, n_out, n_in + 1) of `data` or `grad`, one for each of joined layers."""
-        shapes = [(len(weight), weight.shape[1] + 1) for weight in self._first[::2]]
-        sizes = [math.prod(shape) for shape in shapes]
-        parts = flat[:, : sum(sizes)].split(sizes, dim=1)
-        return [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+        places = [(place.start, *place.shape) for place in self._places[::2]]
+        return [_Place(start, (n_out, n_in + 1), (n_in + 1, 1)).of(flat) for start, n_out, n_in in places]
 
     def names(self) -> list[str]:
         """Return the name of the tensor that each column belongs to, those of the zeros at the end left out."""

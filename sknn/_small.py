@@ -1,5 +1,6 @@
 """The step of small plain multi-layer perceptrons on the CPU: by hand in numpy, whose calls take less time."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -59,12 +60,15 @@ class SmallMLPStep(AutogradStep):
         self._host_loss = host_loss(self._loss)
         self._data, self._grad = self.parameters.data.numpy(), self.parameters.grad.numpy()
         self._penalized = self._penalty.numpy()
+        self._memories: dict[int, _Memory] = {}
+
+    @functools.cached_property  # compiled epochs go without
+    def _layers(self) -> list[_Layer]:
         layers = (self.parameters.layers(flat) for flat in (self.parameters.data, self.parameters.grad))
-        self._layers = [
+        return [
             _Layer(data, data[..., :-1].mT, grad)
             for data, grad in zip(*([layer.numpy() for layer in of] for of in layers), strict=True)
         ]
-        self._memories: dict[int, _Memory] = {}
 
     def prepared(self, X: Tensor, y: Tensor, weight: Tensor | None) -> Batch:
         """Return rows of one or more batches as the step reads them: X with ones, y as the loss wants it, as arrays."""
