@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -126,28 +126,33 @@ def product_limit(n_threads: int | None) -> Iterator[None]:
     Of scopes that overlap the lowest number holds; the last one to end restores what was before the first.
     """
     global _products_outside
-    limit = 0
+    entered = False
     try:
         with _thread_lock:
-            if not _product_limits:
+            if not _products_outside:  # else scopes are open, or an interrupt kept the last one from restoring them
                 _products_outside = [pool.num_threads for pool in _product_pools()]
             limit = min([n_threads or _threads_outside, *_products_outside])
+            is_lowest = limit < min(_product_limits, default=np.inf)
             _product_limits.append(limit)
-            _limit_products()
+            entered = True
+            if is_lowest:  # else what somebody has set since stays
+                _set_product_threads([limit] * len(_products_outside))
         yield
     finally:
         with _thread_lock:
-            if limit in _product_limits:
+            if entered:
                 _product_limits.remove(limit)
-                _limit_products()
+            if not _product_limits:
+                _set_product_threads(_products_outside)
+                _products_outside = []
+            elif entered and limit < min(_product_limits):
+                _set_product_threads([min(_product_limits)] * len(_products_outside))
 
 
-def _limit_products() -> None:
-    """Set the number of threads to the lowest limit, or to what it was where there is none."""
-    lowest = min(_product_limits, default=None)
+def _set_product_threads(numbers: Sequence[int]) -> None:
     with _control_of_pools():
-        for pool, outside in zip(_product_pools(), _products_outside, strict=True):
-            pool.set_num_threads(outside if lowest is None else lowest)
+        for pool, number in zip(_product_pools(), numbers, strict=False):  # none before the pools were looked at
+            pool.set_num_threads(number)
 
 
 @contextmanager

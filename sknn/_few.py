@@ -29,7 +29,7 @@ def few_scores(module: Any, X: Any, device: torch.device) -> np.ndarray | None:
     """Return the raw scores (n, c) of rows X, or None for more rows and for all but plain networks."""
     if type(module) is not MLP or device.type != "cpu" or X.shape[0] > pass_size(X.shape[0], X.shape[1]):
         return None
-    layers = module._modules["layers"]  # nn.Module.__getattr__ would take as long as a product
+    layers = module._modules.get("layers")  # nn.Module.__getattr__ would take as long as a product
     if type(layers) is not nn.Sequential or module.training:
         return None
     if any(part._forward_hooks or part._forward_pre_hooks for part in (module, layers)):
@@ -41,8 +41,8 @@ def few_scores(module: Any, X: Any, device: torch.device) -> np.ndarray | None:
         if part._forward_hooks or part._forward_pre_hooks:
             return None
         if kind is Linear:
-            weight, bias = part._parameters["weight"], part._parameters["bias"]
-            if bias is None or weight.dtype not in _DTYPES:
+            weight, bias = part._parameters.get("weight"), part._parameters.get("bias")
+            if weight is None or bias is None or weight.dtype not in _DTYPES:
                 return None
             weight, bias = weight.data.numpy(), bias.data.numpy()
             values = _values(X, weight.dtype) if values is None else values

@@ -7,9 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-# Numbers in the widest vector of a CPU. The fused update rules round a tensor's last numbers, those that fill no
-# vector, unlike the others: with rows of whole vectors no model's result depends on its neighbours.
-_VECTOR = 16
+from sknn._library import up_to_lanes
 
 
 class Snapshot(NamedTuple):
@@ -31,7 +29,7 @@ class _Place(NamedTuple):
     strides: tuple[int, ...]
 
     def of(self, flat: Tensor) -> Tensor:
-        """Return the view (K, ...) of rows (K, P)."""
+        """Return the view (K, ...) of rows (K, P), whose numbers lie one behind the other."""
         strides, start = (flat.stride(0), *self.strides), flat.storage_offset() + self.start
         return flat.as_strided((len(flat), *self.shape), strides, start)
 
@@ -70,8 +68,9 @@ class FlatParameters:
         trained = [[p for p in module.parameters() if p.requires_grad] for module in modules]
         self._first = trained[0]
         self._places = _joined_places(self._first) if joined else _places(self._first)
-        n_vectors = math.ceil(sum(p.numel() for p in self._first) / _VECTOR)
-        shape = (len(modules), n_vectors * _VECTOR)
+        # The fused update rules round a tensor's last numbers, those that fill no vector, unlike the others: with rows
+        # of whole vectors no model's result depends on its neighbours.
+        shape = (len(modules), up_to_lanes(sum(p.numel() for p in self._first)))
         device, dtype = (self._first[0].device, self._first[0].dtype) if self._first else (None, None)
         self.data = torch.zeros(shape, device=device, dtype=dtype)
         self.grad = torch.zeros_like(self.data)
@@ -94,8 +93,9 @@ class FlatParameters:
 
     def layers(self, flat: Tensor) -> list[Tensor]:
         """Return views (K, n_out, n_in + 1) of `data` or `grad`, one for each of joined layers."""
-        places = [(place.start, *place.shape) for place in self._places[::2]]
-        return [_Place(start, (n_out, n_in + 1), (n_in + 1, 1)).of(flat) for start, n_out, n_in in places]
+        of_weights = self._places[::2]
+        layers = [_Place(start, (shape[0], strides[0]), strides) for start, shape, strides in of_weights]
+        return [layer.of(flat) for layer in layers]
 
     def names(self) -> list[str]:
         """Return the name of the tensor that each column belongs to, those of the zeros at the end left out."""

@@ -29,9 +29,8 @@ class RegressorEstimatorMixin(RegressorMixin):
     quantile: float
 
     def _learn_targets(self, y: Any) -> RealTargets:
-        targets = RealTargets(1 if y.ndim == 1 else y.shape[1], "exp" if self.loss == "poisson" else "identity")
-        self._check_targets(y, targets)
-        return targets
+        self._check_counts(y)
+        return RealTargets(1 if y.ndim == 1 else y.shape[1], "exp" if self.loss == "poisson" else "identity")
 
     def _check_targets(self, y: Any, targets: Any) -> None:
         n_columns = 1 if y.ndim == 1 else y.shape[1]
@@ -43,6 +42,9 @@ class RegressorEstimatorMixin(RegressorMixin):
                 f"Training can only go on with a loss of the same link: the estimator learned to predict the"
                 f" {targets.link!r} of raw scores, and loss={self.loss!r} predicts their {link!r}."
             )
+        self._check_counts(y)
+
+    def _check_counts(self, y: Any) -> None:
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(f"loss='poisson' needs y >= 0, got a smallest value of {y.min():g}.")
 

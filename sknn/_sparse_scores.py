@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sknn import _library
+from sknn import _library, _sparse
 from sknn._devices import product_limit
 from sknn._fused import activation_of, is_plain
 from sknn._library import ACTIVATIONS_IN_C, Layer, Library, Model, rows_of, up_to_lanes
 from sknn._samples import DenseRows, HostRows
-from sknn._sparse import ENOUGH_ROWS, SparseMemory, is_mostly_zeros, sparse_memory
+from sknn._sparse import SparseMemory, is_mostly_zeros, sparse_memory
 from sknn.modules import MLP
 
 # Rows of a batch: enough to fill the products, little enough to stay in the cache of a core.
@@ -27,7 +27,12 @@ def sparse_scores(module: Any, X: DenseRows | HostRows, rows: np.ndarray | None 
     """Return the raw scores (n, c) of X, or of some of its rows, or None for all but plain networks on such X."""
     n_rows = len(X) if rows is None else len(rows)
     # Epochs that end with a score ask this, so the first look is a short one.
-    if n_rows < ENOUGH_ROWS or X.device.type != "cpu" or not isinstance(module, nn.Module) or not is_plain(module):
+    if (
+        n_rows < _sparse.ENOUGH_ROWS
+        or X.device.type != "cpu"
+        or not isinstance(module, nn.Module)
+        or not is_plain(module)
+    ):
         return None
     parameters = list(module.parameters())
     if n_rows * sum(parameter.numel() for parameter in parameters) < _MANY or not _is_as_fitted(module, X):

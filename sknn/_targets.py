@@ -95,7 +95,7 @@ class ClassTargets:
         if self.kind == "multilabel":
             return _no_indicators(y)
         pairs = zip(_columns(y), self.classes, strict=True)
-        return np.concatenate([column[np.isin(column, classes, invert=True)] for column, classes in pairs])
+        return np.concatenate([np.setdiff1d(column, classes) for column, classes in pairs])
 
     def encode(self, y: Any) -> np.ndarray:
         """Return class indices int64 (n, columns) for softmax outputs, 0.0 or 1.0 for logistic ones."""

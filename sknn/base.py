@@ -65,7 +65,7 @@ class BaseTorchEstimator(HyperparametersMixin, CallbackSupportMixin, BaseEstimat
 
     @abstractmethod
     def _learn_targets(self, y: Any) -> Targets:
-        """Return what the targets are, learned from validated y."""
+        """Return what the targets are, learned from validated y, or raise ValueError where it fits none."""
 
     @abstractmethod
     def _check_targets(self, y: Any, targets: Targets) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.sparse
 import torch
+from threadpoolctl import threadpool_info
 
 from sknn._autograd import AutogradStep
 from sknn._batches import BatchedPass
@@ -41,6 +42,11 @@ RULES = {
     "adam": ("adam", {"beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-6}),
     "adamw": ("adamw", {"weight_decay": 0.3}),
 }
+
+
+def product_threads():
+    """Return the numbers of threads of numpy's and scipy's matrix products."""
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
 def make_pass(

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from passes import product_threads
 from sklearn.datasets import load_digits
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import OpenBLASController, threadpool_limits
 
 from sknn import LeNetClassifier, MLPTorchClassifier, MLPTorchRegressor, check_gradients
 from sknn._devices import _NO_SCOPE_WORK, compute_scope, product_limit, resolve_device, resolve_precision
@@ -120,11 +121,6 @@ def test_overlapping_scopes_restore_the_threads():
         torch.set_num_threads(outside)
 
 
-def product_threads():
-    """Return the numbers of threads of numpy's and scipy's matrix products."""
-    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
-
-
 def test_small_products_of_numpy_take_one_thread_until_the_last_scope_ends():
     with threadpool_limits(2, user_api="blas"):
         outside = product_threads()
@@ -145,6 +141,32 @@ def test_small_products_of_numpy_take_one_thread_until_the_last_scope_ends():
         assert product_threads() == outside
         with compute_scope(_NO_SCOPE_WORK, CPU, once=True):
             assert product_threads() == outside
+
+
+def test_limits_that_users_set_inside_a_scope_hold():
+    with threadpool_limits(2, user_api="blas"), product_limit(2):
+        with threadpool_limits(1, user_api="blas"):
+            with product_limit(2):  # as where a callback fits
+                assert product_threads() == {1}
+            assert product_threads() == {1}
+        assert product_threads() == {2}
+
+
+def test_threads_that_an_interrupt_kept_are_restored_by_the_next_scope(monkeypatch):
+    def interrupted(pool, number):
+        raise KeyboardInterrupt
+
+    with threadpool_limits(2, user_api="blas"):
+        scope = product_limit(1)
+        scope.__enter__()
+        with monkeypatch.context() as patched:
+            patched.setattr(OpenBLASController, "set_num_threads", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                scope.__exit__(None, None, None)
+        assert product_threads() == {1}
+        with product_limit(1):
+            assert product_threads() == {1}
+        assert product_threads() == {2}
 
 
 @pytest.mark.parametrize(("of_torch", "of_products", "expected"), [(1, 2, 1), (2, 2, 2), (2, 1, 1)])

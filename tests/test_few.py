@@ -42,6 +42,12 @@ def hooked(part):
     part.register_forward_hook(lambda part, inputs, output: 2 * output)
 
 
+def without_parameters(layer):
+    for name, parameter in list(layer.named_parameters()):
+        delattr(layer, name)
+        layer.register_buffer(name, parameter.data)
+
+
 def changed(change):
     module = network(dropout=0.3)
     change(module)
@@ -61,10 +67,12 @@ def changed(change):
         changed(lambda module: module.layers.__setitem__(0, nn.Linear(4, 7, dtype=torch.float64))),
         changed(lambda module: module.layers.__setitem__(2, Dropout(0.5).train())),
         changed(lambda module: module.layers.insert(0, nn.ReLU())),
+        changed(lambda module: without_parameters(module.layers[0])),
         nn.Sequential(nn.Linear(4, 2)),
     ],
     ids=["batch_norm", "training", "hook", "hook of layers", "hook of a layer", "hook before a layer",
-         "a layer's own kind", "torch's layer", "dropout", "a layer before", "another module"],
+         "a layer's own kind", "torch's layer", "dropout", "a layer before", "weights that are no parameters",
+         "another module"],
 )  # fmt: skip
 def test_other_networks_are_left_to_the_module(module):
     assert few_scores(module, X[:1], CPU) is None

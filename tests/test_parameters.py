@@ -53,6 +53,31 @@ def test_parameters_are_views_and_keep_their_values(n_models, batch_norm):
         assert all((p == 7).all() and (p.grad == 5).all() for p in module.parameters())
 
 
+class Odd(nn.Module):
+    """Parameters of no dimension, of no numbers, and with channels that lie innermost."""
+
+    def __init__(self, seed):
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        drawn = [torch.from_numpy(rng.normal(size=shape)) for shape in [(), (0, 3), (2, 3, 4, 5), (7,)]]
+        drawn[2] = drawn[2].to(memory_format=torch.channels_last)
+        self.of_kinds = nn.ParameterList(drawn)
+
+
+def test_views_are_the_memory_of_parameters_of_any_shape():
+    modules = [Odd(seed) for seed in range(2)]
+    flat = FlatParameters(modules)
+    for k, (module, twin) in enumerate(zip(modules, [Odd(seed) for seed in range(2)], strict=True)):
+        parts = zip(module.parameters(), twin.parameters(), flat.data_views, flat.grad_views, strict=True)
+        for parameter, value, data, grad in parts:
+            assert torch.equal(parameter, value)
+            assert parameter.is_contiguous()
+            assert (parameter.shape, parameter.data_ptr()) == (data[k].shape, data[k].data_ptr())
+            assert (parameter.grad.shape, parameter.grad.data_ptr()) == (grad[k].shape, grad[k].data_ptr())
+        expected = torch.cat([p.detach().flatten() for p in twin.parameters()])
+        assert torch.equal(flat.data[k, : len(expected)], expected)
+
+
 def test_columns_are_the_parameters_in_their_order():
     modules = networks(2, batch_norm=True)
     flat = FlatParameters(modules)
