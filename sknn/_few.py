@@ -1,7 +1,8 @@
 """Raw scores of so many rows as one pass reads, by numpy: there torch's modules are mostly calls."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -24,6 +25,30 @@ _FUNCTIONS: dict[type[nn.Module], Callable[[np.ndarray], np.ndarray] | None] = {
 }
 
 
+class _Arrays(NamedTuple):
+    """Weights (n_in, n_out) and biases of a layer, in its own memory."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    memory: tuple[Any, ...]
+    """Where it is and what it is like: users may give a layer another one."""
+
+
+# To make them takes longer than the products of a row. They go with their layer, and are in no pickle.
+_known: "WeakKeyDictionary[Linear, _Arrays]" = WeakKeyDictionary()
+
+
+def _arrays_of(layer: Linear) -> _Arrays | None:
+    weight, bias = layer._parameters.get("weight"), layer._parameters.get("bias")
+    if weight is None or bias is None or weight.dtype not in _DTYPES:
+        return None
+    memory = weight.data_ptr(), bias.data_ptr(), weight.shape, weight.stride(), weight.dtype
+    arrays = _known.get(layer)
+    if arrays is None or arrays.memory != memory:
+        arrays = _known[layer] = _Arrays(weight.data.numpy().T, bias.data.numpy(), memory)
+    return arrays
+
+
 @np.errstate(all="ignore")  # as torch does
 def few_scores(module: Any, X: Any, device: torch.device) -> np.ndarray | None:
     """Return the raw scores (n, c) of rows X, or None for more rows and for all but plain networks."""
@@ -41,15 +66,14 @@ def few_scores(module: Any, X: Any, device: torch.device) -> np.ndarray | None:
         if part._forward_hooks or part._forward_pre_hooks:
             return None
         if kind is Linear:
-            weight, bias = part._parameters.get("weight"), part._parameters.get("bias")
-            if weight is None or bias is None or weight.dtype not in _DTYPES:
+            arrays = _arrays_of(part)
+            if arrays is None:
                 return None
-            weight, bias = weight.data.numpy(), bias.data.numpy()
-            values = _values(X, weight.dtype) if values is None else values
-            if values is None or weight.dtype != values.dtype:
+            values = _values(X, arrays.weight.dtype) if values is None else values
+            if values is None or arrays.weight.dtype != values.dtype:
                 return None
-            values = values @ weight.T
-            values += bias
+            values = values @ arrays.weight
+            values += arrays.bias
         elif kind in _FUNCTIONS and values is not None:
             function = _FUNCTIONS[kind]
             values = function(values) if function else part(torch.from_numpy(values)).numpy()

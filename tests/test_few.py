@@ -1,5 +1,8 @@
 """Raw scores of a few rows against those of torch's module."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -7,7 +10,7 @@ import torch
 from sklearn.datasets import load_iris
 from torch import nn
 
-from sknn import MLPTorchClassifier, MLPTorchRegressor
+from sknn import MLPTorchClassifier, MLPTorchRegressor, _few
 from sknn._activations import ACTIVATIONS
 from sknn._few import few_scores
 from sknn.modules import MLP, Dropout, Linear
@@ -84,6 +87,44 @@ def test_many_rows_and_other_devices_are_left_to_the_module():
     assert few_scores(network(), many, CPU) is None
     assert few_scores(network(), X[:1], torch.device("cuda")) is None
     assert few_scores(network(dtype=torch.float32), X[:1], CPU) is None  # a number may be past the largest
+
+
+def other_memory(module):
+    for parameter in module.parameters():
+        parameter.data = parameter.data + 1
+
+
+def other_values(module):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1)
+
+
+def transposed(module):
+    module.layers[0].weight.data = module.layers[0].weight.data.T
+
+
+@pytest.mark.parametrize("change", [other_memory, other_values, transposed, lambda module: module.float()])
+def test_weights_are_those_that_the_layers_have_by_then(change):
+    module = network(hidden=(4,))
+    before = few_scores(module, X, CPU)
+    change(module)
+    rows = X.astype(module.layers[0].weight.detach().numpy().dtype)
+    after = few_scores(module, rows, CPU)
+    assert not np.array_equal(after, before)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(after), module(torch.from_numpy(rows)))
+
+
+def test_predictions_hold_no_weights_of_networks_that_are_gone():
+    module = network()
+    few_scores(module, X, CPU)
+    weight = weakref.ref(module.layers[0].weight)
+    n_known = len(_few._known)
+    del module
+    gc.collect()
+    assert weight() is None
+    assert len(_few._known) <= n_known - 3
 
 
 @pytest.mark.parametrize(
