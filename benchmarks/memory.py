@@ -5,7 +5,7 @@ import sys
 
 from report import machine, publish, spread, table
 
-N_PROCESSES = 3
+N_PROCESSES = 7
 BEGIN = """
 import resource, sys, tempfile, warnings
 warnings.simplefilter("ignore")
