@@ -167,7 +167,7 @@ def seconds(side: tuple[Any, np.ndarray, np.ndarray], n_threads: int) -> float:
         return time.perf_counter() - start
 
 
-def best_threads(fitted: dict[str, tuple[Any, np.ndarray, np.ndarray]], n_fits: int = 1) -> dict[str, int]:
+def best_threads(fitted: dict[str, tuple[Any, np.ndarray, np.ndarray]], n_fits: int) -> dict[str, int]:
     """Return the number of threads with which each side is faster."""
     trials = {
         name: [min(seconds(side, n) for _ in range(N_TRIALS * n_fits)) for n in THREADS]

@@ -35,7 +35,7 @@ def sparse_scores(module: Any, X: DenseRows | HostRows, rows: np.ndarray | None 
     ):
         return None
     parameters = list(module.parameters())
-    if n_rows * sum(parameter.numel() for parameter in parameters) < _MANY or not _is_as_fitted(module, X):
+    if n_rows * sum(parameter.numel() for parameter in parameters) < _MANY or not _is_as_fitted(module, parameters, X):
         return None
     library, places = _library.library(X.dtype), np.arange(n_rows) if rows is None else rows
     if library is None or not is_mostly_zeros(X.source, places, len(parameters[0]), _BATCH):
@@ -52,10 +52,9 @@ def sparse_scores(module: Any, X: DenseRows | HostRows, rows: np.ndarray | None 
     return scores
 
 
-def _is_as_fitted(module: MLP, X: DenseRows | HostRows) -> bool:
+def _is_as_fitted(module: MLP, parameters: list[nn.Parameter], X: DenseRows | HostRows) -> bool:
     """Return whether C can read a network and X; users may have changed the one that was fitted."""
     source: Any = X.source
-    parameters = list(module.parameters())
     return (
         len(parameters) >= 4
         and rows_of(source) is not None

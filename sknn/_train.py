@@ -95,7 +95,7 @@ def _train(
 
 def _without_stopped(learners: Sequence[Learner]) -> list[int]:
     """Return the models to go on with, if half of them or more have stopped."""
-    if len(learners) == 1:  # there are no others
+    if len(learners) == 1:  # asked after each epoch, and epochs may take some 20 µs
         return []
     rest = [k for k, learner in enumerate(learners) if not learner.state.stopped]
     return rest if 2 * len(rest) <= len(learners) else []

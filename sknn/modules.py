@@ -311,10 +311,10 @@ def _draw_weights(
         random_state = int(torch.randint(2**31 - 1, ()).item())
     rng = random_state if isinstance(random_state, np.random.RandomState) else np.random.RandomState(random_state)
     for layer in layers:
-        kernels = layer.weight
-        n_out, n_in = kernels.flatten(1).shape
-        weight, bias = INITIALIZERS[weight_init](rng, n_in, n_out, activation, n_in // kernels.shape[1])
-        kernels.copy_(torch.from_numpy(weight.T).view_as(kernels))
+        n_out, n_in = layer.weight.flatten(1).shape
+        n_places = n_in // layer.weight.shape[1]
+        weight, bias = INITIALIZERS[weight_init](rng, n_in, n_out, activation, n_places)
+        layer.weight.copy_(torch.from_numpy(weight.T).view_as(layer.weight))
         layer.bias.copy_(torch.from_numpy(bias))  # type: ignore[union-attr]
 
 
